@@ -1,0 +1,94 @@
+"""Every bound and every announced ability of the broker, as one plain object a listener.
+
+`broker.config` fills it from the configuration file (same names, table `[limits]` and `[listeners.limits]`); the hot
+path reads attributes. Units are bytes, seconds and counts. The defaults are those that ship; where a number is a
+judgement and not the standard's, `docs/decisions/` says whose.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DROP_NEWEST: Final = "drop-newest"
+DROP_OLDEST: Final = "drop-oldest"
+LATEST: Final = "latest"
+DISCONNECT: Final = "disconnect"
+
+OVERFLOW_POLICIES: Final = (DROP_NEWEST, DROP_OLDEST, LATEST, DISCONNECT)
+
+
+class Limits:
+    """Settings of one listener; see each attribute's comment. A fresh `Limits()` holds the defaults."""
+
+    def __init__(self) -> None:
+        # -- What CONNACK announces (MQTT 5.0 section 3.2.2.3), and 3.x obeys silently
+        self.versions: tuple[int, ...] = (3, 4, 5)  # protocol levels accepted: 3 = 3.1, 4 = 3.1.1, 5 = 5.0
+        self.maximum_qos = 2
+        self.retain_available = True
+        self.wildcard_subscription_available = True
+        self.shared_subscription_available = True
+        self.subscription_identifier_available = True
+        self.receive_maximum = 32  # QoS 1/2 messages a 5.0 Client may have in flight to us
+        self.maximum_packet_size = 1024 * 1024  # bytes, once connected
+        self.topic_alias_maximum = 16  # aliases a Client may set
+        self.server_keep_alive_maximum = (
+            3600  # seconds; 5.0 Clients asking for more, or for 0, are told this; 0 = no cap
+        )
+        self.keep_alive_grace = 1.5  # x Keep Alive without a packet ends the connection [MQTT-3.1.2-22]
+        self.session_expiry_maximum = 7 * 86400  # seconds; also the life of a 3.x Session with Clean Session 0
+        self.message_expiry_maximum = 0  # seconds; 0 = messages without an expiry live for ever
+        self.zero_length_client_identifiers = True
+        self.client_identifier_prefix = "auto-"  # of identifiers that the Server assigns
+        self.client_identifier_maximum = 256  # bytes of UTF-8
+        self.response_information = ""  # a topic prefix told to Clients that ask for Response Information; "" = none
+
+        # -- Before CONNACK
+        self.handshake_timeout = 5.0  # seconds from accept to CONNACK: TLS, HTTP, upgrade and CONNECT together
+        self.connect_packet_size = 64 * 1024  # bytes, before CONNACK
+
+        # -- Sizes of what a packet may hold
+        self.topic_bytes = 4096
+        self.topic_levels = 128
+        self.properties_bytes = 8 * 1024  # of one packet
+        self.user_properties = 64  # of one packet
+        self.acknowledgement_bytes = 8 * 1024  # a PUBACK, PUBREC, PUBREL, PUBCOMP with properties
+        self.subscriptions_per_packet = 100
+        self.subscriptions_per_session = 1000
+
+        # -- To the Client
+        self.max_inflight = 32  # QoS 1/2 messages unacknowledged by a Client; its Receive Maximum if that is less
+        self.outgoing_topic_alias_maximum = 16  # aliases that we set; the Client's Topic Alias Maximum if that is less
+        self.queue_messages = 1000  # QoS 1/2 messages waiting in a Session
+        self.queue_bytes = 16 * 1024 * 1024
+        self.outbox_soft_bytes = 1024 * 1024  # above it QoS 0 follows `overflow`, QoS 1/2 waits in the Session
+        self.outbox_hard_bytes = 4 * 1024 * 1024  # above it the Connection ends with 0x97
+        self.overflow = DROP_NEWEST  # of QoS 0: drop-newest, drop-oldest, latest, disconnect
+        self.write_stall_timeout = 15.0  # seconds in which no byte leaves, with bytes waiting
+
+        # -- WebSocket
+        self.websocket_paths: tuple[str, ...] = ("/mqtt", "/")
+        self.websocket_subprotocols: tuple[str, ...] = ("mqtt", "mqttv3.1")
+        self.require_subprotocol = False
+        self.origins: tuple[str, ...] = (
+            "same-origin",
+        )  # also "*" and exact origins; a request without Origin is let in
+        self.websocket_ping_interval = 25.0  # seconds without traffic before the Server pings; 0 = never
+        self.websocket_frame_bytes = 64 * 1024  # a flush is cut into frames of at most this payload
+        self.websocket_fragments = 64  # of one message
+
+        # -- Sockets
+        self.tcp_nodelay = True
+        self.max_connections = 0  # of this listener; 0 = as many as file descriptors allow
+
+
+class ServerLimits:
+    """Bounds of the whole broker, shared by all listeners."""
+
+    def __init__(self) -> None:
+        self.retained_messages = 1_000_000
+        self.retained_bytes = 1024 * 1024 * 1024
+        self.sessions = 1_000_000
+        self.buffered_bytes = 512 * 1024 * 1024  # in all outboxes and queues; above it publishers are not read
+        self.topic_cache = 16_384  # topics whose delivery plan is remembered
+        self.sys_interval = 10.0  # seconds between updates of $SYS/broker/#; 0 = none
+        self.shutdown_timeout = 5.0  # seconds to flush what is waiting at SIGTERM

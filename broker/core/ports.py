@@ -1,0 +1,65 @@
+"""Every seam between the core and the outside, on one page. Direct calls, no hook table.
+
+`Store` keeps what must survive, `Authenticator` says who may connect, a `Watcher` looks on at rare events, and a
+`Wire` is what a Connection needs of its transport. Floor 3 implements them; the core never imports an implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Protocol
+
+from broker.packets.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from broker.core.grants import Grant
+    from broker.packets.types import Connect
+
+
+class Peer:
+    """Who is at the other end of a Network Connection, as far as the transport knows."""
+
+    __slots__ = ("address", "headers", "listener", "transport")
+
+    def __init__(self, address: str, transport: str, listener: str = "", headers: dict[str, str] | None = None) -> None:
+        self.address = address  # "127.0.0.1:51234", "unix", "memory"
+        self.transport = transport  # "tcp", "ws", "unix", "memory": statistics are split by this
+        self.listener = listener
+        self.headers = headers or {}  # of the WebSocket upgrade, names in lower case
+
+
+class Refusal:
+    """The answer of an Authenticator that says no; `reason` goes into the CONNACK."""
+
+    __slots__ = ("detail", "reason")
+
+    def __init__(self, reason: ReasonCode, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+
+
+class Authenticator(Protocol):
+    """Decides at CONNECT. May answer at once or return an awaitable; the link is paused meanwhile, nothing else is."""
+
+    def authenticate(self, connect: Connect, peer: Peer) -> Grant | Refusal | Awaitable[Grant | Refusal]: ...
+
+
+class Store(Protocol):
+    """Where promises are kept. An acknowledgement leaves when `committed()` has reached the position that it waits for.
+
+    `position()` is that of the newest change so far; a store that keeps nothing answers 0 to both, and nothing waits.
+    """
+
+    def position(self) -> int: ...
+
+    def committed(self) -> int: ...
+
+
+class Watcher(Protocol):
+    """Looks on at rare events; never called per message. An exception from it is the caller's to log, not the peer's fault."""
+
+    def connected(self, client_identifier: str, peer: Peer) -> None: ...
+
+    def disconnected(self, client_identifier: str, peer: Peer, reason: str) -> None: ...
+
+    def refused(self, client_identifier: str, peer: Peer, reason: str) -> None: ...
