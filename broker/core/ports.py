@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol
 
-from broker.packets.reasons import ReasonCode
-
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from broker.core.grants import Grant
+    from broker.packets.reasons import ReasonCode
     from broker.packets.types import Connect
 
 
@@ -56,7 +56,7 @@ class Store(Protocol):
 
 
 class Watcher(Protocol):
-    """Looks on at rare events; never called per message. An exception from it is the caller's to log, not the peer's fault."""
+    """Looks on at rare events; never called per message. Its exceptions are logged, never the peer's fault."""
 
     def connected(self, client_identifier: str, peer: Peer) -> None: ...
 

@@ -88,5 +88,5 @@ _RETURN_CODES = {
 
 
 def connect_return_code(reason: ReasonCode) -> int:
-    """The Connect Return Code of 3.1.1 (table 3.1) for `reason`, or -1 where none fits and the connection is just closed."""
+    """The Connect Return Code of 3.1.1 (table 3.1) for `reason`, or -1 where none fits: just close."""
     return _RETURN_CODES.get(reason, -1)
