@@ -1,0 +1,1 @@
+"""The proof of what `broker` claims; folders mirror those of the source."""
