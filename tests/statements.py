@@ -21,6 +21,7 @@ def statement(*ids: str) -> Callable[[Test], Test]:
         raise ValueError("name at least one statement")
 
     def mark(test: Test) -> Test:
-        return pytest.mark.statement(*ids)(test)
+        marked: Test = pytest.mark.statement(*ids)(test)
+        return marked
 
     return mark
