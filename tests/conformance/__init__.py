@@ -1,0 +1,1 @@
+"""The map from normative statements to tests, and the tests that follow the standards statement by statement."""
