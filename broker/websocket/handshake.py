@@ -1,0 +1,254 @@
+"""The HTTP head that opens a WebSocket (RFC 6455 section 4.2), or asks for a page.
+
+The law of this file: one head is read, of bounded size, and one thing comes of it, the door's `outcome`:
+
+- ``reading``: the head is not whole yet;
+- ``upgraded``: send `response` (101); `leftover` already belongs to the frames;
+- ``request``: a plain HTTP request; `door.respond()` is the answer, or pass `received` on to an HTTP server;
+- ``refused``: send `response`, then close. `reason` is for the log.
+
+h11 parses the head, the `websockets` package judges the upgrade; in between stands what is ours to decide: sizes,
+paths, origins and subprotocols. Nothing is raised for a peer's fault.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import h11
+from websockets.datastructures import Headers
+from websockets.exceptions import NegotiationError
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from broker.websocket.origins import origins_of
+from broker.websocket.pages import UPGRADE_REQUIRED, HttpRequest, answer, respond
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+READING: Final = "reading"
+UPGRADED: Final = "upgraded"
+REQUEST: Final = "request"
+REFUSED: Final = "refused"
+
+REQUEST_LINE_BYTES: Final = 8 * 1024
+HEADER_FIELDS: Final = 64
+
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+
+
+class _Upgrade(ServerProtocol):
+    """The package's rules of the upgrade with our choice of a subprotocol. One serves all connections of a setting:
+    it is asked for its verdict only, and a connection so leaves no cycle of references behind."""
+
+    def __init__(self, subprotocols: tuple[str, ...], require_subprotocol: bool) -> None:
+        super().__init__()
+        self._spoken = tuple(Subprotocol(name) for name in subprotocols)
+        self._required = require_subprotocol
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """One of those offered, so that exactly it is echoed [MQTT-6.0.0-4]; the Client's list has any order.
+
+        [MQTT-6.0.0-3] obliges the Client to offer; small devices do not, and are let in unless the setting is strict.
+        """
+        for name in self._spoken:
+            if name in subprotocols:
+                return name
+        expected = ", ".join(self._spoken)
+        if subprotocols:
+            raise NegotiationError(f"none of the subprotocols offered is spoken here; offer one of: {expected}")
+        if self._required:
+            raise NegotiationError(f"no subprotocol is offered; Sec-WebSocket-Protocol must offer one of: {expected}")
+        return None
+
+
+@lru_cache(maxsize=64)
+def _upgrade_of(subprotocols: tuple[str, ...], require_subprotocol: bool) -> _Upgrade:
+    return _Upgrade(subprotocols, require_subprotocol)
+
+
+class HttpDoor:
+    """One head of HTTP, of a connection just accepted.
+
+    `paths` are those of the WebSocket endpoint; `subprotocols` in order of preference, of which the first that the
+    Client offers is taken; `origins` as in `broker.websocket.origins`; `head_bytes` bounds the head. `secure` says that
+    the connection is TLS of ours, `loopback` that it came in at a loopback address.
+    """
+
+    __slots__ = (
+        "_head_bytes",
+        "_loopback",
+        "_origins",
+        "_paths",
+        "_searched",
+        "_secure",
+        "_upgrade",
+        "headers",
+        "leftover",
+        "outcome",
+        "path",
+        "query",
+        "reason",
+        "received",
+        "request",
+        "response",
+        "subprotocol",
+    )
+
+    def __init__(
+        self,
+        paths: Sequence[str] = ("/mqtt", "/"),
+        subprotocols: Sequence[str] = ("mqtt", "mqttv3.1"),
+        require_subprotocol: bool = False,
+        origins: Sequence[str] = ("same-origin",),
+        head_bytes: int = 16 * 1024,
+        secure: bool = False,
+        loopback: bool = False,
+    ) -> None:
+        self._paths = paths
+        self._upgrade = _upgrade_of(tuple(subprotocols), require_subprotocol)
+        self._origins = origins_of(tuple(origins))
+        self._head_bytes = head_bytes
+        self._secure = secure
+        self._loopback = loopback
+        self._searched = 0  # bytes of `received` in which no blank line begins
+
+        self.outcome: str = READING
+        self.received: bytes = b""  # all that was fed
+        self.leftover: bytes = b""  # what came behind the head
+        self.response: bytes = b""  # to send, when upgraded or refused
+        self.reason: str = ""  # of a refusal
+        self.subprotocol: str | None = None
+        self.path: str = ""
+        self.query: str = ""
+        self.headers: dict[str, str] = {}  # names in lower case
+        self.request: HttpRequest | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take the bytes of one read and set `outcome`; behind a whole head everything is `leftover`."""
+        self.received += data
+        if self.outcome != READING:
+            self.leftover += data
+            return
+        received = self.received
+        if not received:
+            return
+        if received[0] < 0x21:
+            self._refuse(400, _guess(received[0]))
+            return
+        end = _BLANK_LINE.search(received, self._searched)
+        if (received.find(b"\n", 0, REQUEST_LINE_BYTES)) < 0 and len(received) >= REQUEST_LINE_BYTES:
+            self._refuse(414, f"The request line is longer than {REQUEST_LINE_BYTES} bytes.")
+        elif (len(received) if end is None else end.end()) > self._head_bytes:
+            self._refuse(431, f"The head is larger than {self._head_bytes} bytes.")
+        elif end is None:
+            self._searched = max(0, len(received) - 2)
+        else:
+            self.leftover = received[end.end() :]
+            self._head(received[: end.end()])
+
+    def respond(self) -> bytes:
+        """The answer to a plain `request`; then close."""
+        if self.request is None:
+            raise RuntimeError("there is no plain HTTP request to answer")
+        return respond(self.request, self._paths, self._secure)
+
+    def _head(self, head: bytes) -> None:
+        if head.count(b"\n") > HEADER_FIELDS + 2:
+            self._refuse(431, f"There are more than {HEADER_FIELDS} header fields.")
+            return
+        parser = h11.Connection(h11.SERVER, self._head_bytes)
+        try:
+            parser.receive_data(head)
+            event = parser.next_event()
+        except h11.RemoteProtocolError as error:
+            self._refuse(error.error_status_hint, f"This is not HTTP/1.1: {error}.")
+            return
+        if not isinstance(event, h11.Request):
+            self._refuse(400, "This is not an HTTP/1.1 request.")
+            return
+        fields = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers]
+        headers: dict[str, str] = {}
+        for name, value in fields:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self.headers = headers
+        target = event.target.decode("ascii")
+        if not target.startswith("/"):  # the absolute form, which a Server must take too: RFC 9112 section 3.2.2
+            target = _relative(target)
+        self.path, _, self.query = target.partition("?")
+        if "transfer-encoding" in headers and "content-length" in headers:
+            self._refuse(400, "Transfer-Encoding and Content-Length contradict each other.")
+        elif "sec-websocket-key" in headers or _names_websocket(headers.get("upgrade", "")):
+            method, version = event.method.decode("ascii"), event.http_version.decode("ascii")
+            self._handshake(Request(target, Headers(fields), method, f"HTTP/{version}"))
+        else:
+            self.outcome = REQUEST
+            self.request = HttpRequest(event.method.decode("ascii"), self.path, self.query, headers)
+
+    def _handshake(self, request: Request) -> None:
+        headers = self.headers
+        if self.path not in self._paths:
+            self._refuse(404, f"There is no MQTT at {self.path[:200]!a}. It is at: {', '.join(self._paths)}")
+            return
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            self._refuse(400, "A WebSocket handshake has no body.")
+            return
+        origin = headers.get("origin")
+        if not self._origins.allow(origin, headers.get("host", ""), self._secure, self._loopback):
+            self._refuse(
+                403,
+                f"A page of the Origin {(origin or '')[:200]!a} may not connect here. "
+                "Pages allowed are named in the setting `origins` of this listener.",
+            )
+            return
+        if headers.get("sec-websocket-version", "13") != "13":
+            wanted = ("Sec-WebSocket-Version", "13")
+            self._refuse(426, "Only version 13 of WebSocket is spoken here.", [wanted, *UPGRADE_REQUIRED])
+            return
+        verdict = self._upgrade.accept(request)
+        if verdict.status_code == 101:
+            self.subprotocol = verdict.headers.get("Sec-WebSocket-Protocol")
+            self.response = verdict.serialize()
+            self.outcome = UPGRADED
+            return
+        reason = bytes(verdict.body).decode("utf-8").partition("\n")[0]
+        if verdict.status_code == 426:
+            hint = " A proxy in between must pass Upgrade and Connection on."
+            self._refuse(426, reason + hint, UPGRADE_REQUIRED)
+        elif verdict.status_code == 405:
+            self._refuse(405, reason, [("Allow", "GET")])
+        else:
+            self._refuse(verdict.status_code, reason)
+
+    def _refuse(self, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        self.outcome = REFUSED
+        self.reason = reason
+        self.response = answer(status, reason + "\n", headers=headers)
+
+
+def _names_websocket(upgrade: str) -> bool:
+    return any(token.strip().lower() == "websocket" for token in upgrade.split(","))
+
+
+def _relative(target: str) -> str:
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return target
+    if parts.scheme.lower() not in ("http", "https"):
+        return target
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _guess(first: int) -> str:
+    """What a first byte that cannot begin an HTTP request probably is."""
+    if first == 0x10:
+        return "This is MQTT without WebSocket; this port takes MQTT over WebSocket."
+    if first == 0x16:
+        return "This is TLS; this port is not encrypted."
+    return "This is not HTTP."
