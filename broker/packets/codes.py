@@ -1,0 +1,52 @@
+"""Which Reason Codes each packet may carry: MQTT 5.0 table 2-6, with the "Sent by" columns of tables 3-10 and 3-11.
+
+DISCONNECT and AUTH know codes that only one side may send; the others are sent by one side only or by both alike.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from broker.packets.types import (
+    AUTH,
+    CONNACK,
+    DISCONNECT,
+    PUBACK,
+    PUBCOMP,
+    PUBREC,
+    PUBREL,
+    SUBACK,
+    UNSUBACK,
+)
+
+_PUBLISH_REFUSED: Final = (0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99)
+_DISCONNECT_BOTH: Final = (0x00, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99)
+_DISCONNECT_SERVER: Final = (
+    *(0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F),
+    *(0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2),
+)
+
+_BOTH: Final[dict[int, frozenset[int]]] = {
+    CONNACK: frozenset(
+        (
+            *(0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C),
+            *(0x90, 0x95, 0x97, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F),
+        )
+    ),
+    PUBACK: frozenset((0x00, 0x10, *_PUBLISH_REFUSED)),
+    PUBREC: frozenset((0x00, 0x10, *_PUBLISH_REFUSED)),
+    PUBREL: frozenset((0x00, 0x92)),
+    PUBCOMP: frozenset((0x00, 0x92)),
+    SUBACK: frozenset((0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2)),
+    UNSUBACK: frozenset((0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91)),
+}
+REASONS_FROM_CLIENT: Final[dict[int, frozenset[int]]] = {
+    **_BOTH,
+    DISCONNECT: frozenset((*_DISCONNECT_BOTH, 0x04)),
+    AUTH: frozenset((0x18, 0x19)),
+}
+REASONS_FROM_SERVER: Final[dict[int, frozenset[int]]] = {
+    **_BOTH,
+    DISCONNECT: frozenset((*_DISCONNECT_BOTH, *_DISCONNECT_SERVER)),
+    AUTH: frozenset((0x00, 0x18)),
+}
