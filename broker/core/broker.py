@@ -1,0 +1,431 @@
+"""The Broker: Sessions, subscriptions, retained messages, and what is due when.
+
+It is driven from outside and never waits: the transport calls `accept` for each Network Connection, then the
+Connection's own methods; the ticker calls `tick` at `next_deadline`; whoever has called anything calls `flush` at the
+end of its round, which is when outboxes leave, together. Methods by who calls them:
+
+    the transport     accept, flush, tick, next_deadline, committed, shut_down
+    a Connection      connect, publish, unsubscribe, disconnected, doom
+    everybody         publish (bridges, `$SYS`, embedding programs)
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import TYPE_CHECKING
+
+from broker.core.aliases import IncomingAliases, OutgoingAliases
+from broker.core.connection import CONNECTED, Connection
+from broker.core.deadlines import HANDSHAKE, RETAINED_EXPIRY, SESSION_EXPIRY, SYS, WILL, Deadlines, KeepAliveRing
+from broker.core.grants import AllowAll
+from broker.core.limits import ServerLimits
+from broker.core.message import NEVER, ApplicationMessage, from_will
+from broker.core.ports import Refusal
+from broker.core.retained import RetainedMessages
+from broker.core.session import Session
+from broker.core.stats import Stats
+from broker.core.subscriptions import ACCEPTED, REFUSED, SubscriptionTree
+from broker.core.sys_topics import SysTopics
+from broker.packets.decode import DecoderLimits
+from broker.packets.encode import encode
+from broker.packets.reasons import ReasonCode
+from broker.packets.types import NO_PROPERTIES, Connack, Properties
+
+if TYPE_CHECKING:
+    from broker.core.limits import Limits
+    from broker.core.outbox import Outbox
+    from broker.core.ports import Authenticator, Peer, Store, Watcher
+    from broker.packets.types import Connect
+
+NO_LIMIT = 0xFFFFFFFF
+
+
+class MemoryStore:
+    """The Store that keeps nothing on disk: memory is all there is, so everything is committed at once."""
+
+    def position(self) -> int:
+        return 0
+
+    def committed(self) -> int:
+        return 0
+
+
+class Broker:
+    """See the module. One object is one broker; there are no globals."""
+
+    def __init__(
+        self,
+        limits: ServerLimits | None = None,
+        authenticator: Authenticator | None = None,
+        store: Store | None = None,
+        version: str = "",
+    ) -> None:
+        self.limits = limits or ServerLimits()
+        self.authenticator: Authenticator = authenticator or AllowAll()
+        self.store: Store = store or MemoryStore()
+        self.version = version
+        self.stats = Stats()
+        self.sessions: dict[str, Session] = {}
+        self.subscriptions = SubscriptionTree(self.limits.topic_cache)
+        self.retained = RetainedMessages(self.limits.retained_messages, self.limits.retained_bytes)
+        self.watchers: tuple[Watcher, ...] = ()
+        self.connections: dict[Connection, None] = {}
+        self.dirty: list[Outbox] = []
+        self.staging: dict[Connection, None] = {}  # connections with acknowledgements that wait for the store
+        self.faults: list[tuple[Connection, Exception]] = []  # bugs met while writing to a receiver, for the log
+        self._doomed: list[tuple[Connection, ReasonCode, str]] = []
+        self._deadlines = Deadlines()
+        self._keep_alive = KeepAliveRing()
+        self._decoder_limits: dict[int, tuple[Limits, DecoderLimits]] = {}
+        self._sys = SysTopics(self)
+        self._shutting_down = False
+
+    # -- The transport
+
+    def accept(self, peer: Peer, limits: Limits, now: float) -> Connection:
+        """A Network Connection has begun."""
+        connection = Connection(self, peer, limits, now)
+        connection.stats.connections += 1
+        connection.stats.accepted += 1
+        self.connections[connection] = None
+        self._deadlines.add(now + limits.handshake_timeout, HANDSHAKE, connection)
+        return connection
+
+    def gone(self, connection: Connection) -> None:
+        """The transport has closed its socket: the last that is heard of a Connection."""
+        if connection in self.connections:
+            del self.connections[connection]
+            connection.stats.connections -= 1
+
+    def decoder_limits(self, limits: Limits) -> DecoderLimits:
+        """The decoder's part of a listener's limits: one object a listener, whose Topic Names are shared."""
+        found = self._decoder_limits.get(id(limits))
+        if found is not None:
+            return found[1]
+        result = DecoderLimits()
+        result.versions = limits.versions
+        result.connect_packet_size = limits.connect_packet_size
+        result.maximum_packet_size = limits.maximum_packet_size
+        result.topic_bytes = limits.topic_bytes
+        result.topic_levels = limits.topic_levels
+        result.properties_bytes = limits.properties_bytes
+        result.user_properties = limits.user_properties
+        result.acknowledgement_bytes = limits.acknowledgement_bytes
+        result.subscriptions_per_packet = limits.subscriptions_per_packet
+        result.client_identifier_maximum = limits.client_identifier_maximum
+        self._decoder_limits[id(limits)] = (limits, result)
+        return result
+
+    def flush(self, now: float) -> None:
+        """End of a round: end whom the round has doomed, then let every dirty outbox leave, once.
+
+        Where `dirty` is not empty afterwards there is more to do: come back soon.
+        """
+        while self._doomed:
+            connection, reason, detail = self._doomed.pop()
+            connection.end(reason, detail, now)
+        dirty = self.dirty
+        if not dirty:
+            return
+        # A sink may make its own or others dirty again: they have their turn in the next round, so that one reader
+        # of a long snapshot does not keep the rest waiting. Outboxes hold on to this very list: it is emptied in place.
+        round_ = dirty[:]
+        dirty.clear()
+        for outbox in round_:
+            outbox.dirty = False
+            sink = outbox.sink
+            if sink is not None:
+                sink.flush()
+
+    def next_deadline(self) -> float:
+        """When `tick` must be called at the latest; infinity where nothing is due."""
+        return min(self._deadlines.next(), self._keep_alive.next())
+
+    def tick(self, now: float) -> None:
+        """Do what is due. Call `flush` afterwards."""
+        for connection in self._keep_alive.due(now):
+            if connection.state == CONNECTED:
+                overdue = connection.last_received + connection.keep_alive_seconds
+                if overdue <= now:
+                    connection.end(ReasonCode.KEEP_ALIVE_TIMEOUT, "nothing received in 1.5 x Keep Alive", now)
+                else:
+                    self._keep_alive.add(connection, overdue)
+        for at, kind, subject in self._deadlines.due(now):
+            if kind == HANDSHAKE:
+                assert isinstance(subject, Connection)
+                if subject.state < CONNECTED:
+                    subject.end(ReasonCode.SERVER_BUSY, "no complete CONNECT in time", now)
+            elif kind == WILL:
+                assert isinstance(subject, Session)
+                if subject.will_at == at:
+                    self._publish_will(subject, now)
+            elif kind == SESSION_EXPIRY:
+                assert isinstance(subject, Session)
+                if subject.expires_at == at and subject.connection is None:
+                    self.stats.clients_expired += 1
+                    self.end_session(subject, now)
+            elif kind == RETAINED_EXPIRY:
+                assert isinstance(subject, ApplicationMessage)
+                self.retained.expire(subject)
+            elif kind == SYS:
+                self._sys.update(now)
+                self._deadlines.add(now + self.limits.sys_interval, SYS, self)
+
+    def start(self, now: float) -> None:
+        """Begin to publish `$SYS/broker/#`, where the limits want it."""
+        self._sys.started_at = now
+        if self.limits.sys_interval > 0:
+            self._sys.update(now)
+            self._deadlines.add(now + self.limits.sys_interval, SYS, self)
+
+    def committed(self, now: float) -> None:
+        """The store has committed more: acknowledgements that waited for it leave. Call `flush` afterwards."""
+        position = self.store.committed()
+        for connection in list(self.staging):
+            if connection.release(position):
+                del self.staging[connection]
+
+    def shut_down(self, now: float) -> None:
+        """Say goodbye to everybody: DISCONNECT 0x8B to 5.0 Clients. Call `flush` afterwards; accept no more."""
+        self._shutting_down = True
+        for connection in list(self.connections):
+            connection.end(ReasonCode.SERVER_SHUTTING_DOWN, "the server is shutting down", now)
+
+    # -- A Connection
+
+    def connect(self, connection: Connection, connect: Connect, now: float) -> Refusal | None:
+        """A good CONNECT: find or make the Session, answer CONNACK. Returns why not, where it can't be."""
+        if self._shutting_down:
+            return Refusal(ReasonCode.SERVER_UNAVAILABLE, "the server is shutting down")
+        limits = connection.limits
+        identifier = connect.client_identifier
+        assigned = ""
+        if not identifier:
+            identifier = assigned = self._new_identifier(limits.client_identifier_prefix)
+        session = self.sessions.get(identifier)
+        if session is None and len(self.sessions) >= self.limits.sessions:
+            return Refusal(ReasonCode.QUOTA_EXCEEDED, "too many Sessions")
+        if session is not None:
+            if connect.clean_start and session.connection is not None:
+                session.expiry_interval = 0  # it ends with its connection, and its Will is due at once
+            if session.connection is not None:
+                self.stats.takeovers += 1
+                session.connection.end(ReasonCode.SESSION_TAKEN_OVER, "another connection took over", now)
+            if connect.clean_start:
+                self.end_session(session, now)  # [MQTT-3.1.2-4]
+            session = self.sessions.get(identifier)
+        present = session is not None
+        if session is None:
+            session = Session(identifier, limits, self.stats, self.limits.buffered_bytes)
+            self.sessions[identifier] = session
+        else:
+            session.limits = limits
+        connection.session = session
+        session.connection = connection
+        session.will = connect.will
+        session.will_at = math.inf  # [MQTT-3.1.3-9]
+        session.expires_at = math.inf
+        self._settle_expiry(connection, session, connect)
+        self._settle_keep_alive(connection, connect, now)
+        receive_maximum = connect.properties.receive_maximum or 65535
+        releases = session.outgoing.connected(min(receive_maximum, limits.max_inflight))
+        if connect.version == 5:
+            if limits.topic_alias_maximum:
+                connection.incoming_aliases = IncomingAliases(limits.topic_alias_maximum)
+            alias_maximum = min(connect.properties.topic_alias_maximum or 0, limits.outgoing_topic_alias_maximum)
+            if alias_maximum:
+                connection.outgoing_aliases = OutgoingAliases(alias_maximum)
+            properties = self._connack_properties(connection, connect, assigned)
+        else:
+            properties = NO_PROPERTIES
+        connection.simple = connection.outgoing_aliases is None and not connection.maximum_packet_size
+        connection.outbox.put(encode(Connack(ReasonCode.SUCCESS, present, properties), connect.version))
+        connection.stats.connects += 1
+        self.stats.clients_connected += 1
+        self.stats.clients_maximum = max(self.stats.clients_maximum, self.stats.clients_connected)
+        connection.state = CONNECTED
+        for identifier_ in releases:
+            connection.send_release(identifier_)
+        session.refill(now)
+        for watcher in self.watchers:
+            watcher.connected(identifier, connection.peer)
+        return None
+
+    def publish(self, message: ApplicationMessage, source: Session | None, now: float) -> int:
+        """Route one message: retain it, and give it to everybody who should have it.
+
+        `source` is the Session that published it, for No Local. Returns a Reason Code for the acknowledgement that
+        tells the truth: 0x97 where a queue or the retained store had no room (at QoS 2: where nobody took it), 0x10
+        where nobody was there, else 0.
+        """
+        accepted = False
+        refused = message.retain and not self._retain(message, now)
+        plan = self.subscriptions.plan(message.topic)
+        no_local = plan.no_local
+        for delivery in plan.deliveries:
+            session = delivery.session
+            if no_local and session is source:
+                if delivery.own is None:
+                    continue
+                delivery = delivery.own
+            try:
+                outcome = session.deliver(message, delivery, now)
+            except Exception as error:  # a bug is the receiver's, never the publisher's
+                self.fault(session, error)
+                continue
+            if outcome == ACCEPTED:
+                accepted = True
+            elif outcome == REFUSED:
+                refused = True
+        for group in plan.groups:
+            outcome = group.deliver(message, now)
+            if outcome == ACCEPTED:
+                accepted = True
+            elif outcome == REFUSED:
+                refused = True
+        if refused and message.qos and not (accepted and message.qos == 2):
+            return ReasonCode.QUOTA_EXCEEDED
+        if not accepted and not refused:
+            return ReasonCode.NO_MATCHING_SUBSCRIBERS
+        return ReasonCode.SUCCESS
+
+    def unsubscribe(self, session: Session, topic_filter: str) -> bool:
+        """Take one subscription (its filter as subscribed) out; whether it was there."""
+        subscription = session.subscriptions.pop(topic_filter, None)
+        if subscription is None:
+            return False
+        session.drop_snapshot(topic_filter)
+        self.subscriptions.remove(subscription)
+        self.stats.subscriptions -= 1
+        if subscription.share_name:
+            self.stats.shared_subscriptions -= 1
+        return True
+
+    def disconnected(self, connection: Connection, now: float, will: bool) -> None:
+        """A Connection has ended: its Session goes on, or ends with it; the Will is due now, later, or never."""
+        self.staging.pop(connection, None)
+        session = connection.session
+        if session is None or session.connection is not connection:
+            return
+        session.connection = None
+        self.stats.clients_connected -= 1
+        for watcher in self.watchers:
+            watcher.disconnected(session.client_identifier, connection.peer, connection.end_reason)
+        if not will:
+            session.will = None  # [MQTT-3.14.4-3]
+        if session.expiry_interval == 0:
+            self.end_session(session, now)
+            return
+        if session.will is not None:
+            if session.will.delay_interval == 0:
+                self._publish_will(session, now)
+            else:
+                session.will_at = now + session.will.delay_interval
+                self._deadlines.add(session.will_at, WILL, session)
+        if session.expiry_interval != NO_LIMIT:
+            session.expires_at = now + session.expiry_interval
+            self._deadlines.add(session.expires_at, SESSION_EXPIRY, session)
+
+    def doom(self, connection: Connection, reason: ReasonCode, detail: str) -> None:
+        """End a connection at the end of the round: from within routing, where ending it now would route its Will."""
+        self._doomed.append((connection, reason, detail))
+
+    def fault(self, session: Session, error: Exception) -> None:
+        """A bug while writing to a receiver: that connection ends with 0x83, the others go on."""
+        connection = session.connection
+        if connection is not None:
+            self.faults.append((connection, error))
+            self.doom(connection, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error")
+
+    def end_session(self, session: Session, now: float) -> None:
+        """The Session ends: its Will, if it is still due, its subscriptions, its queue."""
+        if self.sessions.get(session.client_identifier) is not session:
+            return
+        del self.sessions[session.client_identifier]
+        for topic_filter in list(session.subscriptions):
+            self.unsubscribe(session, topic_filter)
+        if session.will is not None:
+            self._publish_will(session, now)
+        for message, delivery in session.take_orphans():
+            if delivery.group is not None and delivery.group.members:
+                delivery.group.deliver(message, now)
+
+    # -- Parts
+
+    def _publish_will(self, session: Session, now: float) -> None:
+        will = session.will
+        session.will = None
+        session.will_at = math.inf
+        if will is not None:
+            self.publish(from_will(will, now, session.limits.message_expiry_maximum), session, now)
+
+    def _retain(self, message: ApplicationMessage, now: float) -> bool:
+        """Keep, replace or clear the retained message of a topic (section 3.3.1.3)."""
+        if not message.payload_bytes:
+            self.retained.remove(message.topic)  # [MQTT-3.3.1-6]
+            return True
+        if message.expires_at <= now:
+            return True
+        if not self.retained.set(message):
+            return False
+        if message.expires_at != NEVER:
+            self._deadlines.add(message.expires_at, RETAINED_EXPIRY, message)
+        return True
+
+    def _settle_expiry(self, connection: Connection, session: Session, connect: Connect) -> None:
+        """Session Expiry Interval; a 3.x Session lives for its connection, or (Clean Session 0) for the maximum."""
+        maximum = connection.limits.session_expiry_maximum
+        if connect.version == 5:
+            connection.session_expiry_interval = connect.properties.session_expiry_interval or 0
+            session.expiry_interval = min(connection.session_expiry_interval, maximum)
+        else:
+            session.expiry_interval = 0 if connect.clean_start else maximum
+
+    def _settle_keep_alive(self, connection: Connection, connect: Connect, now: float) -> None:
+        """Keep Alive as asked, or as the Server tells a 5.0 Client [MQTT-3.2.2-21]."""
+        seconds = connect.keep_alive
+        maximum = connection.limits.server_keep_alive_maximum
+        if connect.version == 5 and maximum and (seconds == 0 or seconds > maximum):
+            seconds = maximum
+        connection.keep_alive_seconds = seconds * connection.limits.keep_alive_grace
+        if connection.keep_alive_seconds:
+            self._keep_alive.add(connection, now + connection.keep_alive_seconds)
+
+    def _connack_properties(self, connection: Connection, connect: Connect, assigned: str) -> Properties:
+        """What a 5.0 Client must be told: everything that is not the standard's default (section 3.2.2.3)."""
+        limits = connection.limits
+        asked = connect.properties
+        properties = Properties()
+        session = connection.session
+        if session is not None and session.expiry_interval != connection.session_expiry_interval:
+            properties.session_expiry_interval = session.expiry_interval
+        if limits.receive_maximum != 65535:
+            properties.receive_maximum = limits.receive_maximum
+        if limits.maximum_qos < 2:
+            properties.maximum_qos = limits.maximum_qos
+        if not limits.retain_available:
+            properties.retain_available = 0
+        properties.maximum_packet_size = limits.maximum_packet_size
+        if assigned:
+            properties.assigned_client_identifier = assigned  # [MQTT-3.2.2-16]
+        if limits.topic_alias_maximum:
+            properties.topic_alias_maximum = limits.topic_alias_maximum
+        if not limits.wildcard_subscription_available:
+            properties.wildcard_subscription_available = 0
+        if not limits.subscription_identifier_available:
+            properties.subscription_identifier_available = 0
+        if not limits.shared_subscription_available:
+            properties.shared_subscription_available = 0
+        maximum = limits.server_keep_alive_maximum
+        if maximum and (connect.keep_alive == 0 or connect.keep_alive > maximum):
+            properties.server_keep_alive = maximum
+        if asked.request_response_information == 1 and limits.response_information:
+            properties.response_information = limits.response_information
+        return properties
+
+    def _new_identifier(self, prefix: str) -> str:
+        while True:
+            identifier = prefix + secrets.token_hex(8)
+            if identifier not in self.sessions:
+                return identifier

@@ -1,0 +1,533 @@
+"""One Network Connection's protocol: from CONNECT to the end of the socket. It dies with the socket; the Session stays.
+
+Bytes come in through `receive`; answers go into `outbox`; the transport flushes it, looks at `ended` and closes. A
+peer's fault is a ProtocolError raised anywhere below `receive` and answered there: CONNACK or DISCONNECT with its
+Reason Code for 5.0, a plain close for 3.x (section 4.13). Methods in the order in which they are met:
+
+    the transport     receive, authenticated, drained, lost
+    packets           on_connect, on_publish, ... (one a packet type)
+    the Session       send_new, send_again, send_at_most_once, send_retained, send_backlog
+    the Broker        end, keep_alive_overdue
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from broker.core.backlog import Backlog
+from broker.core.grants import Grant
+from broker.core.limits import DISCONNECT as POLICY_DISCONNECT
+from broker.core.limits import DROP_NEWEST
+from broker.core.message import from_publish
+from broker.core.outbox import Outbox
+from broker.core.ports import Refusal
+from broker.core.subscribing import subscribe, unsubscribe
+from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED
+from broker.packets.codes import REASONS_FROM_SERVER
+from broker.packets.decode import Decoder
+from broker.packets.encode import PINGRESP_PACKET, acknowledgement, encode, puback, pubcomp, pubrec, pubrel
+from broker.packets.reasons import ProtocolError, ReasonCode, connect_return_code
+from broker.packets.types import (
+    CONNACK,
+    DISCONNECT,
+    NO_PROPERTIES,
+    PUBACK,
+    PUBCOMP,
+    PUBREC,
+    PUBREL,
+    Auth,
+    Connack,
+    Connect,
+    ControlPacket,
+    Disconnect,
+    Pingreq,
+    Properties,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Subscribe,
+    Unsubscribe,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from broker.core.aliases import IncomingAliases, OutgoingAliases
+    from broker.core.broker import Broker
+    from broker.core.limits import Limits
+    from broker.core.message import ApplicationMessage
+    from broker.core.ports import Peer
+    from broker.core.session import Session
+    from broker.core.subscriptions import Delivery
+
+AWAITING_CONNECT: Final = 0
+AUTHENTICATING: Final = 1
+CONNECTED: Final = 2
+ENDED: Final = 3
+
+# What may stand in a DISCONNECT from a Server (table 3-13); another code becomes 0x80.
+_DISCONNECT_REASONS: Final = REASONS_FROM_SERVER[DISCONNECT]
+# What may stand in a CONNACK (table 3-1).
+_CONNACK_REASONS: Final = REASONS_FROM_SERVER[CONNACK]
+
+
+class Connection:
+    """See the module. `now` is monotonic seconds everywhere."""
+
+    def __init__(self, broker: Broker, peer: Peer, limits: Limits, now: float) -> None:
+        self.broker = broker
+        self.peer = peer
+        self.limits = limits
+        self.stats = broker.stats.transport(peer.transport)
+        self.decoder = Decoder(broker.decoder_limits(limits))
+        self.outbox = Outbox(broker.dirty, self.stats, limits.outbox_soft_bytes, limits.outbox_hard_bytes)
+        self.state = AWAITING_CONNECT
+        self.version = 0
+        self.grant = Grant()
+        self.session: Session | None = None
+        self.accepted_at = now
+        self.last_received = now
+        self.keep_alive_seconds = 0.0  # without a packet until the end; 0 = for ever
+        self.waiting: Awaitable[Grant | Refusal] | None = None  # the transport awaits it, then calls `authenticated`
+        self.connect: Connect | None = None  # while AUTHENTICATING
+        self.incoming_aliases: IncomingAliases | None = None
+        self.outgoing_aliases: OutgoingAliases | None = None
+        self.maximum_packet_size = 0  # what the Client can take; 0 = anything
+        self.problem_information = True
+        self.session_expiry_interval = 0  # as in CONNECT
+        self.simple = True  # a QoS 0 message needs no look at aliases, packet size or backlog
+        self.backlog: Backlog | None = None
+        self.staged: deque[tuple[int, bytes]] = deque()  # acknowledgements that wait for the store
+        self.dropped = 0  # QoS 0 messages dropped for this slow reader
+        self.last_published = -math.inf
+        self.end_reason = ""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more is received: flush, then close."""
+        return self.state == ENDED
+
+    @property
+    def name(self) -> str:
+        """For logs."""
+        return self.session.client_identifier if self.session is not None else self.peer.address
+
+    # -- The transport
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Bytes from the peer."""
+        if self.state == ENDED:
+            return
+        stats = self.stats
+        stats.bytes_received += len(data)
+        decoder = self.decoder
+        try:
+            while True:
+                before = self.state
+                packets = decoder.feed(data)
+                if packets:
+                    self.last_received = now
+                    stats.messages_received += len(packets)
+                    for packet in packets:
+                        if type(packet) is Publish:
+                            self.on_publish(packet, now)
+                        elif type(packet) is Puback:
+                            self.on_puback(packet, now)
+                        else:
+                            self._handle(packet, now)
+                        if self.state == ENDED:
+                            return
+                if decoder.error is not None:
+                    raise decoder.error
+                if before == CONNECTED or self.state != CONNECTED:
+                    break
+                data = b""  # what came behind the CONNECT
+        except ProtocolError as error:
+            self.fail(error, now)
+            return
+        outbox = self.outbox
+        if outbox.size > outbox.hard:
+            self.end(ReasonCode.QUOTA_EXCEEDED, "the Client sends requests and does not read the answers", now)
+
+    def authenticated(self, answer: Grant | Refusal, now: float) -> None:
+        """What the Authenticator said; if it was awaited, call `receive(b"")` for what came behind the CONNECT."""
+        connect = self.connect
+        self.waiting = None
+        self.connect = None
+        if connect is None or self.state == ENDED:
+            return
+        if isinstance(answer, Refusal):
+            self._refuse(answer.reason, answer.detail, now)
+            return
+        self.grant = answer
+        will = connect.will
+        if will is not None and not answer.everything:
+            reason = answer.publish(will.topic, will.qos, will.retain)
+            if reason >= 0x80:
+                self._refuse(ReasonCode.NOT_AUTHORIZED, f"Will Message to {will.topic}", now)
+                return
+        refusal = self.broker.connect(self, connect, now)
+        if refusal is not None:
+            self._refuse(refusal.reason, refusal.detail, now)
+            return
+        self.decoder.accept()
+
+    def drained(self, now: float) -> None:
+        """The outbox has room again, or the store has committed."""
+        session = self.session
+        if session is not None and (self.backlog is not None or session.waiting()):
+            session.refill(now)
+
+    def lost(self, now: float, reason: str = "connection lost") -> None:
+        """The Network Connection is gone without a DISCONNECT: the Will Message is due [MQTT-3.1.2-8]."""
+        if self.state != ENDED:
+            self._over(reason, now, will=True)
+        self.outbox.clear()
+
+    # -- Packets
+
+    def _handle(self, packet: ControlPacket, now: float) -> None:
+        if isinstance(packet, Pubrec):
+            self.on_pubrec(packet)
+        elif isinstance(packet, Pubrel):
+            self.on_pubrel(packet)
+        elif isinstance(packet, Pubcomp):
+            self.on_pubcomp(packet, now)
+        elif isinstance(packet, Pingreq):
+            self.outbox.put(PINGRESP_PACKET)
+        elif isinstance(packet, Subscribe):
+            subscribe(self, packet, now)
+        elif isinstance(packet, Unsubscribe):
+            unsubscribe(self, packet)
+        elif isinstance(packet, Disconnect):
+            self.on_disconnect(packet, now)
+        elif isinstance(packet, Connect):
+            self.on_connect(packet, now)
+        elif isinstance(packet, Auth):
+            # Without an Authentication Method in CONNECT the Client must not send AUTH [MQTT-4.12.0-6].
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "AUTH without an Authentication Method")
+        else:
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"{type(packet).__name__} from a Client")
+
+    def on_connect(self, connect: Connect, now: float) -> None:
+        """The first packet (section 3.1)."""
+        self.version = connect.version
+        limits = self.limits
+        properties = connect.properties
+        self.problem_information = properties.request_problem_information != 0
+        if properties.maximum_packet_size is not None:
+            self.maximum_packet_size = properties.maximum_packet_size
+        if not connect.client_identifier:
+            if connect.version < 5 and not connect.clean_start:
+                # [MQTT-3.1.3-8]
+                self._refuse(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a zero-length one needs Clean Session 1", now)
+                return
+            if not limits.zero_length_client_identifiers:
+                self._refuse(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a Client Identifier is needed", now)
+                return
+        if properties.authentication_method is not None:
+            self._refuse(ReasonCode.BAD_AUTHENTICATION_METHOD, properties.authentication_method, now)
+            return
+        will = connect.will
+        if will is not None:
+            if will.qos > limits.maximum_qos:
+                self._refuse(ReasonCode.QOS_NOT_SUPPORTED, f"Will QoS {will.qos}", now)  # [MQTT-3.2.2-12]
+                return
+            if will.retain and not limits.retain_available:
+                self._refuse(ReasonCode.RETAIN_NOT_SUPPORTED, "Will Retain", now)  # [MQTT-3.2.2-13]
+                return
+            if will.topic.startswith("$SYS/"):
+                self._refuse(ReasonCode.NOT_AUTHORIZED, "no Client publishes into $SYS", now)
+                return
+        self.connect = connect
+        self.state = AUTHENTICATING
+        answer = self.broker.authenticator.authenticate(connect, self.peer)
+        if isinstance(answer, Grant | Refusal):
+            self.authenticated(answer, now)
+        else:
+            self.waiting = answer
+
+    def on_publish(self, publish: Publish, now: float) -> None:
+        """PUBLISH (section 3.3): route, then acknowledge what has become of it."""
+        limits = self.limits
+        stats = self.stats
+        stats.publish_received += 1
+        stats.publish_bytes_received += len(publish.packet) - publish.payload_start
+        self.last_published = now
+        qos = publish.qos
+        if publish.topic_alias:
+            aliases = self.incoming_aliases
+            if aliases is None:
+                raise ProtocolError(ReasonCode.TOPIC_ALIAS_INVALID, "Topic Alias Maximum is 0")
+            publish.topic = aliases.resolve(publish.topic_alias, publish.topic)
+        if publish.retain and not limits.retain_available:
+            raise ProtocolError(ReasonCode.RETAIN_NOT_SUPPORTED, "RETAIN is not available")  # [MQTT-3.2.2-14]
+        if qos > limits.maximum_qos:
+            raise ProtocolError(ReasonCode.QOS_NOT_SUPPORTED, f"QoS {qos} is not available")  # [MQTT-3.2.2-11]
+        session = self.session
+        assert session is not None
+        identifier = publish.packet_identifier
+        if qos == 2 and identifier in session.received:
+            self._acknowledge(pubrec(identifier))  # again, and not routed again [MQTT-4.3.3-10]
+            return
+        if qos and self.version == 5 and len(session.received) + len(self.staged) >= limits.receive_maximum:
+            raise ProtocolError(
+                ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"{limits.receive_maximum} messages unacknowledged"
+            )  # [MQTT-3.3.4-9]
+        topic = publish.topic
+        if topic.startswith("$SYS/"):
+            reason: int = ReasonCode.NOT_AUTHORIZED
+        elif not self.grant.everything:
+            reason = self.grant.publish(topic, qos, publish.retain)
+        else:
+            reason = 0
+        if reason < 0x80:
+            message = from_publish(publish, now, limits.message_expiry_maximum)
+            reason = self.broker.publish(message, session, now)
+        if qos == 0:
+            return
+        if qos == 2 and (reason < 0x80 or self.version < 5):
+            # For 3.x a refusal cannot be told; the exchange is gone through [MQTT-3.3.5-2].
+            session.received.add(identifier)
+        if self.version < 5 or not reason:
+            self._acknowledge(puback(identifier) if qos == 1 else pubrec(identifier))
+        else:
+            self._acknowledge(acknowledgement(PUBACK if qos == 1 else PUBREC, identifier, reason, 5))
+
+    def on_puback(self, packet: Puback, now: float) -> None:
+        session = self.session
+        assert session is not None
+        if session.outgoing.puback(packet.packet_identifier) and session.waiting():
+            session.refill(now)
+
+    def on_pubrec(self, packet: Pubrec) -> None:
+        session = self.session
+        assert session is not None
+        identifier = packet.packet_identifier
+        known = session.outgoing.pubrec(identifier, packet.reason)
+        if packet.reason >= 0x80:
+            return
+        if known or self.version < 5:
+            self.outbox.put(pubrel(identifier))  # [MQTT-4.3.3-4]
+        else:
+            self.outbox.put(acknowledgement(PUBREL, identifier, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND, 5))
+
+    def on_pubrel(self, packet: Pubrel) -> None:
+        session = self.session
+        assert session is not None
+        identifier = packet.packet_identifier
+        if identifier in session.received:
+            session.received.discard(identifier)
+        elif self.version == 5:
+            self._acknowledge(acknowledgement(PUBCOMP, identifier, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND, 5))
+            return
+        self._acknowledge(pubcomp(identifier))  # [MQTT-4.3.3-11]
+
+    def on_pubcomp(self, packet: Pubcomp, now: float) -> None:
+        session = self.session
+        assert session is not None
+        if session.outgoing.pubcomp(packet.packet_identifier) and session.waiting():
+            session.refill(now)
+
+    def on_disconnect(self, packet: Disconnect, now: float) -> None:
+        """DISCONNECT (section 3.14): the Will goes with Reason Code 0 and stays with any other [MQTT-3.14.4-3]."""
+        interval = packet.properties.session_expiry_interval
+        session = self.session
+        if interval is not None and session is not None:
+            if self.session_expiry_interval == 0 and interval != 0:
+                raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "Session Expiry Interval was 0 at CONNECT")
+            session.expiry_interval = min(interval, self.limits.session_expiry_maximum)
+        self._over("client disconnected", now, will=packet.reason != ReasonCode.SUCCESS)
+        self.outbox.touch()
+
+    # -- The Session
+
+    def send_new(self, message: ApplicationMessage, delivery: Delivery, qos: int, now: float) -> int:
+        """Begin the exchange of one message of QoS 1 or 2; the quota allows it."""
+        session = self.session
+        assert session is not None
+        if self.simple and delivery.plain:
+            head, tail = message.head_and_tail(self.version, qos, False, now)
+            identifier = session.outgoing.start(message, delivery)
+            self.outbox.put_publish_parts(head, identifier, tail, message.payload_bytes)
+            return ACCEPTED
+        identifier = session.outgoing.start(message, delivery)
+        data = self._encode(message, delivery, qos, now, identifier, False)
+        if not data:
+            # Too large for this Client: as if it had been sent and seen through [MQTT-3.1.2-25].
+            session.outgoing.puback(identifier) if qos == 1 else session.outgoing.pubrec(identifier, 0x95)
+            session.stats.publish_dropped += 1
+            return NOBODY
+        self.outbox.put_publish(data, message.payload_bytes)
+        return ACCEPTED
+
+    def send_release(self, identifier: int) -> None:
+        """A PUBREL once more on this connection [MQTT-4.4.0-1]."""
+        self.outbox.put(pubrel(identifier))
+
+    def send_again(self, identifier: int, now: float) -> None:
+        """An unacknowledged message once more on this connection, with DUP [MQTT-3.3.1-1]."""
+        session = self.session
+        assert session is not None
+        message, delivery = session.outgoing.unacknowledged[identifier]
+        qos = min(message.qos, delivery.maximum_qos)
+        data = self._encode(message, delivery, qos, now, identifier, True)
+        if not data:
+            session.outgoing.puback(identifier) if qos == 1 else session.outgoing.pubrec(identifier, 0x95)
+            return
+        self.outbox.put_publish(data, message.payload_bytes)
+
+    def send_at_most_once(self, message: ApplicationMessage, delivery: Delivery, now: float) -> int:
+        """One message of QoS 0, where something is to be looked at: size, alias, flags, or a full outbox."""
+        outbox = self.outbox
+        if outbox.size >= outbox.soft or self.backlog is not None:
+            policy = delivery.overflow or self.limits.overflow
+            if policy == DROP_NEWEST:
+                if outbox.size >= outbox.soft:
+                    self._drop(1)
+                    return REFUSED
+            elif policy == POLICY_DISCONNECT:
+                if outbox.size >= outbox.soft:
+                    self._drop(1)
+                    self.broker.doom(self, ReasonCode.QUOTA_EXCEEDED, "slow reader, overflow policy disconnect")
+                    return REFUSED
+            else:
+                if self.backlog is None:
+                    self.backlog = Backlog(self.limits.queue_messages, self.limits.queue_bytes)
+                    self.simple = False
+                self._drop(self.backlog.add(message, delivery, policy))
+                return ACCEPTED
+        data = self._encode(message, delivery, 0, now, 0, False)
+        if not data:
+            self._drop(1)
+            return NOBODY
+        outbox.put_publish(data, message.payload_bytes)
+        return ACCEPTED
+
+    def send_retained(self, message: ApplicationMessage, delivery: Delivery, now: float) -> None:
+        """One retained message at QoS 0; the caller paces, nothing is dropped here."""
+        data = self._encode(message, delivery, 0, now, 0, False)
+        if data:
+            self.outbox.put_publish(data, message.payload_bytes)
+
+    def send_backlog(self, now: float) -> bool:
+        """The oldest message kept by an overflow policy; whether a step was made."""
+        backlog = self.backlog
+        if backlog is None or not len(backlog):
+            self.backlog = None
+            self.simple = self.outgoing_aliases is None and not self.maximum_packet_size
+            return False
+        message, delivery = backlog.pop()
+        if message.expires_at > now:
+            data = self._encode(message, delivery, 0, now, 0, False)
+            if data:
+                self.outbox.put_publish(data, message.payload_bytes)
+        return True
+
+    def _encode(
+        self, message: ApplicationMessage, delivery: Delivery, qos: int, now: float, identifier: int, dup: bool
+    ) -> bytes:
+        """The PUBLISH for this Client; empty where it would be larger than the Client can take [MQTT-3.1.2-24]."""
+        retain = delivery.retained or (message.retain and delivery.retain_as_published)
+        version = self.version
+        identifiers = delivery.identifiers if version == 5 else ()
+        aliases = self.outgoing_aliases
+        alias, with_topic = 0, True
+        if aliases is not None:
+            alias, with_topic = aliases.use(message.topic)
+        data = message.wire(version, qos, retain, now, identifier, dup, identifiers, alias, with_topic)
+        if self.maximum_packet_size and len(data) > self.maximum_packet_size:
+            if aliases is not None:
+                aliases.forget_all()
+            return b""
+        return data
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self.broker.stats.publish_dropped += count
+
+    def _acknowledge(self, data: bytes) -> None:
+        """Send an acknowledgement, when the store has what it promises; in the order of the packets [MQTT-4.6.0-2]."""
+        store = self.broker.store
+        position = store.position()
+        if not self.staged and store.committed() >= position:
+            self.outbox.put(data)
+        else:
+            self.staged.append((position, data))
+            self.broker.staging[self] = None
+
+    def release(self, committed: int) -> bool:
+        """The store has committed so far; whether nothing waits any more."""
+        staged = self.staged
+        while staged and staged[0][0] <= committed:
+            self.outbox.put(staged.popleft()[1])
+        return not staged
+
+    # -- The end
+
+    def fail(self, error: ProtocolError, now: float) -> None:
+        """The peer's fault: answer it with its Reason Code and end (section 4.13)."""
+        if self.state in (AWAITING_CONNECT, AUTHENTICATING):
+            if not self.version:
+                self.version = self.decoder.version
+            self._refuse(error.reason, error.detail, now)
+        else:
+            self.end(error.reason, error.detail, now)
+
+    def end(self, reason: ReasonCode, detail: str, now: float) -> None:
+        """End this connection from our side: DISCONNECT for 5.0, then the transport closes; the Will is due."""
+        if self.state == ENDED:
+            return
+        if self.state == CONNECTED:
+            if self.version == 5:
+                code = reason if reason in _DISCONNECT_REASONS else ReasonCode.UNSPECIFIED_ERROR
+                self._say(Disconnect(code, _with_reason_string(detail)), Disconnect(code))
+            will = True
+        else:
+            self.stats.refused += 1
+            will = False
+        self._over(f"0x{int(reason):02X} {reason.name.lower()}: {detail}", now, will)
+        self.outbox.touch()
+
+    def _refuse(self, reason: ReasonCode, detail: str, now: float) -> None:
+        """CONNACK with a refusal, then the end [MQTT-3.2.2-7]. No Session has been touched."""
+        if self.version == 5:
+            code = reason if reason in _CONNACK_REASONS else ReasonCode.UNSPECIFIED_ERROR
+            self._say(Connack(code, False, _with_reason_string(detail)), Connack(code))
+        elif self.version and connect_return_code(reason) > 0:
+            self.outbox.put(encode(Connack(reason), self.version))
+        self.stats.refused += 1
+        client_identifier = self.connect.client_identifier if self.connect is not None else ""
+        for watcher in self.broker.watchers:
+            watcher.refused(client_identifier, self.peer, str(ProtocolError(reason, detail)))
+        self._over(f"0x{int(reason):02X} {reason.name.lower()}: {detail}", now, will=False)
+        self.outbox.touch()
+
+    def _say(self, packet: ControlPacket, shorter: ControlPacket) -> None:
+        """Put `packet`, or `shorter` where the Client could not take it [MQTT-3.2.2-19, MQTT-3.14.2-3]."""
+        data = encode(packet, self.version)
+        if self.maximum_packet_size and len(data) > self.maximum_packet_size:
+            data = encode(shorter, self.version)
+            if len(data) > self.maximum_packet_size:
+                return
+        self.outbox.put(data)
+
+    def _over(self, reason: str, now: float, will: bool) -> None:
+        self.state = ENDED
+        self.connect = None
+        self.waiting = None
+        self.end_reason = reason
+        self.backlog = None
+        self.broker.disconnected(self, now, will)
+
+
+def _with_reason_string(detail: str) -> Properties:
+    if not detail:
+        return NO_PROPERTIES
+    properties = Properties()
+    properties.reason_string = detail
+    return properties

@@ -1,0 +1,134 @@
+"""Retained messages: one a Topic Name, read by Topic Filter.
+
+The naive way, testing the filter against every retained topic, costs a second at a million topics and stops the world
+meanwhile. So topics stand in a tree of levels, a filter visits only the branches that it can match, and the visit is
+*lazy*: `read` yields one message at a time, whoever reads stops when the receiver's outbox is full and goes on when it
+has drained. The tree may change in between: each node's children are listed when the reader reaches it, so a topic set
+behind the reader comes to the subscriber as a live message and one removed ahead of it does not come at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from broker.core.message import ApplicationMessage
+
+
+STRETCH = 64  # nodes visited between two answers of `read` (a guess)
+
+
+class TopicNode:
+    __slots__ = ("children", "message")
+
+    def __init__(self) -> None:
+        self.children: dict[str, TopicNode] = {}
+        self.message: ApplicationMessage | None = None
+
+
+class RetainedMessages:
+    """All retained messages, with their count and bytes kept as they change."""
+
+    def __init__(self, maximum_messages: int, maximum_bytes: int) -> None:
+        self._root = TopicNode()
+        self._dollar_root = TopicNode()
+        self.count = 0
+        self.bytes = 0
+        self.maximum_messages = maximum_messages
+        self.maximum_bytes = maximum_bytes
+
+    def set(self, message: ApplicationMessage) -> bool:
+        """Keep `message` in place of an older one of its topic [MQTT-3.3.1-5]; False where a bound forbids it."""
+        node = self._dollar_root if message.topic.startswith("$") else self._root
+        path = self._find(message.topic)
+        old = path.message if path is not None else None
+        more = message.size - (old.size if old is not None else 0)
+        if self.bytes + more > self.maximum_bytes or (old is None and self.count >= self.maximum_messages):
+            return False
+        for level in message.topic.split("/"):
+            child = node.children.get(level)
+            if child is None:
+                child = node.children[level] = TopicNode()
+            node = child
+        node.message = message
+        self.bytes += more
+        if old is None:
+            self.count += 1
+        return True
+
+    def get(self, topic: str, now: float) -> ApplicationMessage | None:
+        """The retained message of one Topic Name, if it has not expired."""
+        node = self._find(topic)
+        if node is None or node.message is None or node.message.expires_at <= now:
+            return None
+        return node.message
+
+    def remove(self, topic: str) -> bool:
+        """Forget the retained message of `topic` [MQTT-3.3.1-6]; whether there was one."""
+        levels = topic.split("/")
+        node = self._dollar_root if topic.startswith("$") else self._root
+        path: list[TopicNode] = []
+        for level in levels:
+            child = node.children.get(level)
+            if child is None:
+                return False
+            path.append(node)
+            node = child
+        if node.message is None:
+            return False
+        self.count -= 1
+        self.bytes -= node.message.size
+        node.message = None
+        for parent, level in zip(reversed(path), reversed(levels), strict=True):
+            child = parent.children[level]
+            if child.children or child.message is not None:
+                break
+            del parent.children[level]
+        return True
+
+    def expire(self, message: ApplicationMessage) -> bool:
+        """Forget `message` if it is still the retained one of its topic; whether it was."""
+        node = self._find(message.topic)
+        return node is not None and node.message is message and self.remove(message.topic)
+
+    def read(self, topic_filter: str) -> Iterator[ApplicationMessage | None]:
+        """The messages whose topic matches the filter (without `$share`), one by one; expired ones too.
+
+        None stands for "a stretch of branches without a match": a reader with little time may go on later.
+        """
+        levels = topic_filter.split("/")
+        last = len(levels)
+        root = self._dollar_root if topic_filter.startswith("$") else self._root
+        stack: list[tuple[TopicNode, int]] = [(root, 0)]
+        visited = 0
+        while stack:
+            visited += 1
+            if visited % STRETCH == 0:
+                yield None
+            node, at = stack.pop()
+            if at == last:
+                if node.message is not None:
+                    yield node.message
+                continue
+            level = levels[at]
+            if level == "#":
+                if node.message is not None:
+                    yield node.message
+                stack.extend([(child, at) for child in reversed(node.children.values())])
+            elif level == "+":
+                stack.extend([(child, at + 1) for child in reversed(node.children.values())])
+            else:
+                found = node.children.get(level)
+                if found is not None:
+                    stack.append((found, at + 1))
+
+    def _find(self, topic: str) -> TopicNode | None:
+        node = self._dollar_root if topic.startswith("$") else self._root
+        for level in topic.split("/"):
+            child = node.children.get(level)
+            if child is None:
+                return None
+            node = child
+        return node

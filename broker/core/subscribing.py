@@ -1,0 +1,113 @@
+"""SUBSCRIBE and UNSUBSCRIBE: from the request to the Session, the tree and the snapshot (sections 3.8 to 3.11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core.limits import OVERFLOW_POLICIES
+from broker.core.session import Snapshot
+from broker.core.subscriptions import Delivery, Subscription
+from broker.packets.encode import encode
+from broker.packets.reasons import ProtocolError, ReasonCode
+from broker.packets.topics import split_share
+from broker.packets.types import Suback, Unsuback
+
+if TYPE_CHECKING:
+    from broker.core.connection import Connection
+    from broker.core.session import Session
+    from broker.packets.types import Subscribe, SubscriptionRequest, Unsubscribe
+
+
+def subscribe(connection: Connection, packet: Subscribe, now: float) -> None:
+    """Answer with one Reason Code a Topic Filter, in order [MQTT-3.8.4-6], then send what is retained."""
+    session = connection.session
+    assert session is not None
+    properties = packet.properties
+    identifier = properties.subscription_identifiers[0] if properties.subscription_identifiers else 0
+    if identifier and not connection.limits.subscription_identifier_available:
+        raise ProtocolError(ReasonCode.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "Subscription Identifiers are off")
+    overflow = ""
+    for name, value in properties.user_properties:
+        if name == "overflow":
+            if value not in OVERFLOW_POLICIES:
+                known = ", ".join(OVERFLOW_POLICIES)
+                raise ProtocolError(
+                    ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, f"overflow is one of {known}, not {value[:40]!r}"
+                )
+            overflow = value
+    snapshots: list[Snapshot] = []
+    reasons = [
+        _subscribe_one(connection, session, request, identifier, overflow, snapshots) for request in packet.requests
+    ]
+    connection.outbox.put(encode(Suback(packet.packet_identifier, reasons), connection.version))
+    if snapshots:
+        session.snapshots.extend(snapshots)
+        session.refill(now)
+
+
+def _subscribe_one(
+    connection: Connection,
+    session: Session,
+    request: SubscriptionRequest,
+    identifier: int,
+    overflow: str,
+    snapshots: list[Snapshot],
+) -> int:
+    limits = connection.limits
+    broker = connection.broker
+    share_name, topic_filter = split_share(request.topic_filter)
+    if share_name and not limits.shared_subscription_available:
+        return _unavailable(connection, ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED)
+    if ("+" in topic_filter or "#" in topic_filter) and not limits.wildcard_subscription_available:
+        return _unavailable(connection, ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED)
+    if not connection.grant.everything:
+        reason = connection.grant.subscribe(topic_filter, request.maximum_qos)
+        if reason >= 0x80:
+            return reason
+    old = session.subscriptions.get(request.topic_filter)
+    if old is None and len(session.subscriptions) >= limits.subscriptions_per_session:
+        return ReasonCode.QUOTA_EXCEEDED
+    granted = min(request.maximum_qos, limits.maximum_qos)
+    subscription = Subscription(
+        session,
+        topic_filter,
+        share_name or "",
+        granted,
+        request.no_local,
+        request.retain_as_published,
+        identifier,
+        overflow,
+    )
+    session.subscriptions[request.topic_filter] = subscription
+    broker.subscriptions.add(subscription)
+    if old is None:
+        broker.stats.subscriptions += 1
+        if share_name:
+            broker.stats.shared_subscriptions += 1
+    # Retain Handling [MQTT-3.3.1-9, -10, -11]; never for a shared subscription (section 4.8.2)
+    if not share_name and (request.retain_handling == 0 or (request.retain_handling == 1 and old is None)):
+        identifiers = (identifier,) if identifier else ()
+        delivery = Delivery(session, granted, False, identifiers, overflow, None, True)
+        session.drop_snapshot(request.topic_filter)
+        snapshots.append(Snapshot(request.topic_filter, broker.retained.read(topic_filter), delivery))
+    return granted
+
+
+def _unavailable(connection: Connection, reason: ReasonCode) -> int:
+    """What CONNACK said is not there: a protocol error for 5.0, a failure for 3.x, which was not told."""
+    if connection.version == 5:
+        raise ProtocolError(reason, "CONNACK said so")
+    return ReasonCode.UNSPECIFIED_ERROR
+
+
+def unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
+    """Take filters out, compared character by character [MQTT-3.10.4-1]; messages already queued still go out."""
+    session = connection.session
+    assert session is not None
+    reasons: list[int] = []
+    for topic_filter in packet.topic_filters:
+        if connection.broker.unsubscribe(session, topic_filter):
+            reasons.append(ReasonCode.SUCCESS)
+        else:
+            reasons.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
+    connection.outbox.put(encode(Unsuback(packet.packet_identifier, reasons), connection.version))

@@ -1,0 +1,361 @@
+"""Who gets a message: Topic Filters to subscribers.
+
+The tree has one node a filter level; `+` and `#` are fields of a node, not keys, and filters that begin with `$` stand
+under a root of their own, so that the rule of section 4.7.2 [MQTT-4.7.2-1] costs nothing. Walking it for each message
+costs microseconds, and a topic that is published once is mostly published again: so the result for a Topic Name, its
+`Plan`, is remembered. A plan holds one Delivery for each Session, however many of its filters match: the highest QoS,
+all Subscription Identifiers [MQTT-3.3.4-2, -4]. A change to a filter without wildcards forgets one plan; a change to
+one with wildcards forgets those that it matches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.packets.topics import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from broker.core.message import ApplicationMessage
+    from broker.core.session import Session
+
+CHECKED_ONE_BY_ONE = 2000  # cached plans that a wildcard change tests; beyond it they are all forgotten (a guess)
+
+
+class Subscription:
+    """One entry of a Session's subscriptions. `topic_filter` is without the `$share` prefix, whose name is `share_name`
+    ("" where it is not shared); `identifier` 0 is none."""
+
+    __slots__ = (
+        "filter_levels",
+        "identifier",
+        "maximum_qos",
+        "no_local",
+        "overflow",
+        "retain_as_published",
+        "session",
+        "share_name",
+        "topic_filter",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        topic_filter: str,
+        share_name: str,
+        maximum_qos: int,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        identifier: int = 0,
+        overflow: str = "",
+    ) -> None:
+        self.session = session
+        self.topic_filter = topic_filter
+        self.share_name = share_name
+        self.filter_levels = topic_filter.split("/")
+        self.maximum_qos = maximum_qos
+        self.no_local = no_local
+        self.retain_as_published = retain_as_published
+        self.identifier = identifier
+        self.overflow = overflow
+
+
+class Delivery:
+    """How one Session gets a message: what its matching subscriptions add up to.
+
+    `own` is what it gets of messages that it published itself: another Delivery where only some of its subscriptions
+    are No Local, None where all are [MQTT-3.8.3-3]. `plain` says that nothing in here changes the bytes of a message
+    of QoS 0. `group` is set where this is the turn of a member of a shared subscription.
+    """
+
+    __slots__ = (
+        "group",
+        "identifiers",
+        "maximum_qos",
+        "overflow",
+        "own",
+        "plain",
+        "retain_as_published",
+        "retained",
+        "session",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        maximum_qos: int,
+        retain_as_published: bool = False,
+        identifiers: tuple[int, ...] = (),
+        overflow: str = "",
+        group: ShareGroup | None = None,
+        retained: bool = False,
+    ) -> None:
+        self.session = session
+        self.maximum_qos = maximum_qos
+        self.retain_as_published = retain_as_published
+        self.identifiers = identifiers
+        self.overflow = overflow
+        self.group = group
+        self.retained = retained  # sent because of a new subscription: RETAIN is 1 [MQTT-3.3.1-8]
+        self.plain = not identifiers and not retain_as_published and not retained
+        self.own: Delivery | None = self
+
+
+class ShareGroup:
+    """A shared subscription: one Share Name and Topic Filter, its members, and whose turn it is (section 4.8.2)."""
+
+    __slots__ = ("members", "name", "topic_filter", "turn")
+
+    def __init__(self, name: str, topic_filter: str) -> None:
+        self.name = name
+        self.topic_filter = topic_filter
+        self.members: list[Delivery] = []
+        self.turn = 0
+
+    def deliver(self, message: ApplicationMessage, now: float) -> int:
+        """Give the message to one member; the outcome is the Session's (see `session.deliver`).
+
+        The first in turn who can send it at once has it; if none can, the first, connected or not, whose queue
+        has room: a message that one member refuses goes to another.
+        """
+        members = self.members
+        count = len(members)
+        start = self.turn
+        for step in range(count):
+            at = (start + step) % count
+            member = members[at]
+            if member.session.can_send(message, member):
+                self.turn = at + 1
+                return member.session.deliver(message, member, now)
+        best = NOBODY
+        for connected in (True, False):
+            for step in range(count):
+                at = (start + step) % count
+                member = members[at]
+                if (member.session.connection is not None) is connected:
+                    outcome = member.session.deliver(message, member, now)
+                    if outcome == ACCEPTED:
+                        self.turn = at + 1
+                        return ACCEPTED
+                    best = max(best, outcome)
+        return best
+
+
+NOBODY = 0  # nobody was there to take it
+ACCEPTED = 1  # sent, or kept for the Session
+REFUSED = 2  # a limit was in the way
+
+
+class Plan:
+    """Who gets the messages of one Topic Name."""
+
+    __slots__ = ("deliveries", "groups", "no_local")
+
+    def __init__(self, deliveries: list[Delivery], groups: list[ShareGroup], no_local: bool) -> None:
+        self.deliveries = deliveries
+        self.groups = groups
+        self.no_local = no_local
+
+
+class Node:
+    """One level of the tree. `here` holds the filters that end at this level, `hash` those that go on with `#`."""
+
+    __slots__ = ("children", "groups", "hash", "hash_groups", "here", "plus")
+
+    def __init__(self) -> None:
+        self.children: dict[str, Node] = {}
+        self.plus: Node | None = None
+        self.here: dict[Session, Subscription] = {}
+        self.hash: dict[Session, Subscription] = {}
+        self.groups: dict[str, ShareGroup] = {}
+        self.hash_groups: dict[str, ShareGroup] = {}
+
+    def empty(self) -> bool:
+        return not (self.children or self.plus or self.here or self.hash or self.groups or self.hash_groups)
+
+
+class SubscriptionTree:
+    """All subscriptions of the broker."""
+
+    def __init__(self, cache_size: int = 16384) -> None:
+        self._root = Node()
+        self._dollar_root = Node()
+        self._plans: dict[str, Plan] = {}
+        self._by_first_level: dict[str, set[str]] = {}
+        self._cache_size = cache_size
+
+    def plan(self, topic: str) -> Plan:
+        """Who gets a message to `topic`; remembered until a matching filter changes."""
+        found = self._plans.get(topic)
+        if found is None:
+            found = self._make_plan(topic)
+            if len(self._plans) >= self._cache_size:
+                self._forget_all()
+            self._plans[topic] = found
+            self._by_first_level.setdefault(topic.partition("/")[0], set()).add(topic)
+        return found
+
+    def add(self, subscription: Subscription) -> None:
+        """Put a subscription in, in place of the one that its Session may hold with the same filter [MQTT-3.8.4-3]."""
+        levels = subscription.filter_levels
+        node = self._dollar_root if subscription.topic_filter.startswith("$") else self._root
+        multi = levels[-1] == "#"
+        for level in levels[:-1] if multi else levels:
+            if level == "+":
+                if node.plus is None:
+                    node.plus = Node()
+                node = node.plus
+            else:
+                child = node.children.get(level)
+                if child is None:
+                    child = node.children[level] = Node()
+                node = child
+        if subscription.share_name:
+            self._join(node.hash_groups if multi else node.groups, subscription)
+        elif multi:
+            node.hash[subscription.session] = subscription
+        else:
+            node.here[subscription.session] = subscription
+        self._changed(subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Take a subscription out; empty branches go with it. Its not being there is no error."""
+        levels = subscription.filter_levels
+        node = self._dollar_root if subscription.topic_filter.startswith("$") else self._root
+        multi = levels[-1] == "#"
+        path: list[tuple[Node, str]] = []
+        for level in levels[:-1] if multi else levels:
+            child = node.plus if level == "+" else node.children.get(level)
+            if child is None:
+                return
+            path.append((node, level))
+            node = child
+        session = subscription.session
+        if subscription.share_name:
+            self._leave(node.hash_groups if multi else node.groups, subscription)
+        elif multi:
+            node.hash.pop(session, None)
+        else:
+            node.here.pop(session, None)
+        while path and node.empty():
+            parent, level = path.pop()
+            if level == "+":
+                parent.plus = None
+            else:
+                del parent.children[level]
+            node = parent
+        self._changed(subscription)
+
+    @staticmethod
+    def _join(groups: dict[str, ShareGroup], subscription: Subscription) -> None:
+        group = groups.get(subscription.share_name)
+        if group is None:
+            group = groups[subscription.share_name] = ShareGroup(subscription.share_name, subscription.topic_filter)
+        delivery = Delivery(
+            subscription.session,
+            subscription.maximum_qos,
+            subscription.retain_as_published,
+            (subscription.identifier,) if subscription.identifier else (),
+            subscription.overflow,
+            group,
+        )
+        for at, member in enumerate(group.members):
+            if member.session is subscription.session:
+                group.members[at] = delivery
+                return
+        group.members.append(delivery)
+
+    @staticmethod
+    def _leave(groups: dict[str, ShareGroup], subscription: Subscription) -> None:
+        group = groups.get(subscription.share_name)
+        if group is None:
+            return
+        group.members = [each for each in group.members if each.session is not subscription.session]
+        if not group.members:
+            del groups[subscription.share_name]
+
+    def _changed(self, subscription: Subscription) -> None:
+        """Forget the plans that the filter matches."""
+        plans = self._plans
+        if not plans:
+            return
+        topic_filter = subscription.topic_filter
+        first = subscription.filter_levels[0]
+        if "+" not in topic_filter and "#" not in topic_filter:
+            if plans.pop(topic_filter, None) is not None:
+                self._by_first_level[first].discard(topic_filter)
+            return
+        literal = first not in ("+", "#")
+        candidates: Collection[str] = self._by_first_level.get(first, ()) if literal else plans
+        if len(candidates) > CHECKED_ONE_BY_ONE:
+            if literal:
+                for topic in self._by_first_level.pop(first):
+                    del plans[topic]
+            else:
+                self._forget_all()
+            return
+        for topic in [each for each in candidates if matches(topic_filter, each)]:
+            del plans[topic]
+            self._by_first_level[topic.partition("/")[0]].discard(topic)
+
+    def _forget_all(self) -> None:
+        self._plans.clear()
+        self._by_first_level.clear()
+
+    def _make_plan(self, topic: str) -> Plan:
+        found: list[Subscription] = []
+        groups: list[ShareGroup] = []
+        levels = topic.split("/")
+        nodes = [self._dollar_root if topic.startswith("$") else self._root]
+        for level in levels:
+            below: list[Node] = []
+            for node in nodes:
+                if node.hash:
+                    found.extend(node.hash.values())
+                if node.hash_groups:
+                    groups.extend(node.hash_groups.values())
+                child = node.children.get(level)
+                if child is not None:
+                    below.append(child)
+                if node.plus is not None:
+                    below.append(node.plus)
+            nodes = below
+            if not nodes:
+                break
+        for node in nodes:
+            # `a/#` matches `a` too (section 4.7.1.2)
+            found.extend(node.hash.values())
+            groups.extend(node.hash_groups.values())
+            found.extend(node.here.values())
+            groups.extend(node.groups.values())
+        no_local = any(each.no_local for each in found)
+        return Plan(self._combine(found, no_local), groups, no_local)
+
+    @staticmethod
+    def _combine(found: list[Subscription], no_local: bool) -> list[Delivery]:
+        """One Delivery a Session."""
+        by_session: dict[Session, list[Subscription]] = {}
+        for each in found:
+            by_session.setdefault(each.session, []).append(each)
+        result: list[Delivery] = []
+        for session, subscriptions in by_session.items():
+            delivery = _add_up(session, subscriptions)
+            if no_local:
+                others = [each for each in subscriptions if not each.no_local]
+                if not others:
+                    delivery.own = None
+                elif len(others) < len(subscriptions):
+                    delivery.own = _add_up(session, others)
+            result.append(delivery)
+        return result
+
+
+def _add_up(session: Session, subscriptions: list[Subscription]) -> Delivery:
+    return Delivery(
+        session,
+        max([each.maximum_qos for each in subscriptions]),
+        any(each.retain_as_published for each in subscriptions),
+        tuple([each.identifier for each in subscriptions if each.identifier]),
+        next((each.overflow for each in subscriptions if each.overflow), ""),
+    )

@@ -1,0 +1,125 @@
+"""`$SYS/broker/#`: the broker's own figures as retained messages, with mosquitto's names where they fit.
+
+Every `sys_interval` seconds the values that have changed are published, QoS 0, retained. Loads are moving averages over
+1, 5 and 15 minutes of what happened per minute, computed as mosquitto computes them. Under
+`$SYS/broker/transport/<name>/` stands the same split by transport.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from broker.core.message import ApplicationMessage
+
+if TYPE_CHECKING:
+    from broker.core.broker import Broker
+    from broker.core.stats import TransportStats
+
+ROOT = "$SYS/broker/"
+_MINUTES = (1, 5, 15)
+
+
+class Load:
+    """Moving averages of one counter, per minute."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.averages = [0.0, 0.0, 0.0]
+
+    def update(self, count: int, seconds: float) -> None:
+        """`count` is the counter's value now, `seconds` the time since the last update."""
+        per_minute = (count - self.last) * 60.0 / seconds
+        self.last = count
+        for at, minutes in enumerate(_MINUTES):
+            weight = math.exp(-seconds / (60.0 * minutes))
+            self.averages[at] = per_minute + weight * (self.averages[at] - per_minute)
+
+
+class SysTopics:
+    """Publishes into one Broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.started_at = 0.0
+        self._last_update = 0.0
+        self._loads: dict[str, Load] = {}
+        self._published: dict[str, str] = {}
+
+    def update(self, now: float) -> None:
+        """Publish what has changed since the last time."""
+        values = self.values(now)
+        for topic, value in values.items():
+            if self._published.get(topic) != value:
+                self._published[topic] = value
+                message = ApplicationMessage(ROOT + topic, value.encode(), 0, 0, True)
+                self._broker.publish(message, None, now)
+        self._last_update = now
+
+    def values(self, now: float) -> dict[str, str]:
+        """Topic below `$SYS/broker/` to value."""
+        broker = self._broker
+        stats = broker.stats
+        total = stats.total()
+        disconnected = len(broker.sessions) - stats.clients_connected
+        result = {
+            "version": f"TrioMQ version {broker.version}".strip(),
+            "uptime": f"{int(now - self.started_at)} seconds",
+            "clients/total": str(len(broker.sessions)),
+            "clients/connected": str(stats.clients_connected),
+            "clients/active": str(stats.clients_connected),
+            "clients/disconnected": str(disconnected),
+            "clients/inactive": str(disconnected),
+            "clients/maximum": str(stats.clients_maximum),
+            "clients/expired": str(stats.clients_expired),
+            "subscriptions/count": str(stats.subscriptions),
+            "shared_subscriptions/count": str(stats.shared_subscriptions),
+            "retained messages/count": str(broker.retained.count),
+            "messages/stored": str(broker.retained.count + stats.queued_messages),
+            "store/messages/count": str(broker.retained.count + stats.queued_messages),
+            "store/messages/bytes": str(broker.retained.bytes + stats.queued_bytes),
+            "publish/messages/dropped": str(stats.publish_dropped),
+        }
+        result.update(_counters(total))
+        for name, each in stats.by_transport.items():
+            prefix = f"transport/{name}/"
+            result[prefix + "connections"] = str(each.connections)
+            for topic, value in _counters(each).items():
+                result[prefix + topic] = value
+        self._add_loads(result, total, now)
+        return result
+
+    def _add_loads(self, result: dict[str, str], total: TransportStats, now: float) -> None:
+        seconds = now - self._last_update
+        counters = {
+            "messages/received": total.messages_received,
+            "messages/sent": total.messages_sent + total.publish_sent,
+            "publish/received": total.publish_received,
+            "publish/sent": total.publish_sent,
+            "publish/dropped": self._broker.stats.publish_dropped,
+            "bytes/received": total.bytes_received,
+            "bytes/sent": total.bytes_sent,
+            "sockets": total.accepted,
+            "connections": total.connects,
+        }
+        for name, count in counters.items():
+            load = self._loads.get(name)
+            if load is None:
+                load = self._loads[name] = Load()
+            if self._last_update and seconds > 0:
+                load.update(count, seconds)
+            for minutes, average in zip(_MINUTES, load.averages, strict=True):
+                result[f"load/{name}/{minutes}min"] = f"{average:.2f}"
+
+
+def _counters(stats: TransportStats) -> dict[str, str]:
+    return {
+        "messages/received": str(stats.messages_received),
+        "messages/sent": str(stats.messages_sent + stats.publish_sent),
+        "publish/messages/received": str(stats.publish_received),
+        "publish/messages/sent": str(stats.publish_sent),
+        "publish/bytes/received": str(stats.publish_bytes_received),
+        "publish/bytes/sent": str(stats.publish_bytes_sent),
+        "bytes/received": str(stats.bytes_received),
+        "bytes/sent": str(stats.bytes_sent),
+    }
