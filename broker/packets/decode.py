@@ -50,6 +50,8 @@ __all__ = ["Decoder", "DecoderLimits"]
 _FROM_CLIENT: Final = frozenset((CONNECT, SUBSCRIBE, UNSUBSCRIBE, PINGREQ))  # and never from a Server
 _FROM_SERVER: Final = frozenset((CONNACK, SUBACK, UNSUBACK, PINGRESP))  # and never from a Client
 
+_SHORT_ACKNOWLEDGEMENTS: Final = (0x40, 0x62, 0x50, 0x70)  # fixed headers of PUBACK, PUBREL, PUBREC, PUBCOMP
+
 
 class Decoder(Bodies):
     """One direction of one Network Connection.
@@ -96,17 +98,16 @@ class Decoder(Bodies):
 
     def _decode(self, data: bytes, packets: list[ControlPacket]) -> None:
         version = self.version
+        maximum = self._maximum
         topic_names = self._limits.topic_names
         size = len(data)
         start = 0
-        while start < size:
+        if size and not version:
+            self._check_first(data[0])
+        last = size - 1
+        while start < last:
             first = data[start]
             body = start + 2
-            if body > size or not version:
-                self._check_first(first)  # decided at once, whatever is promised
-                if body > size:
-                    self._keep(data, start, 2)
-                    return
             remaining = data[start + 1]
             if remaining > 0x7F:
                 remaining, body = read_variable_byte_integer(data, start + 1, size)
@@ -115,7 +116,7 @@ class Decoder(Bodies):
                     self._keep(data, start, body - start + 1)
                     return
             end = body + remaining
-            if end - start > self._maximum:
+            if (end > size or size > maximum) and end - start > maximum:
                 raise ProtocolError(ReasonCode.PACKET_TOO_LARGE, f"a packet of {end - start} bytes")
             if end > size:
                 self._check_first(first)
@@ -123,27 +124,31 @@ class Decoder(Bodies):
                 self._keep(data, start, end - start)
                 return
 
-            if first & 0xF0 == 0x30:  # PUBLISH
-                topic_start = body + 2
-                if topic_start > end:
-                    raise malformed("a PUBLISH without a Topic Name")  # [MQTT-3.3.2-1]
-                at = topic_start + (data[body] << 8 | data[body + 1])
+            if first >> 4 == PUBLISH:
+                at = body + 2
                 if at > end:
+                    raise malformed("a PUBLISH without a Topic Name")  # [MQTT-3.3.2-1]
+                topic_end = at + data[body + 1]
+                if data[body]:
+                    topic_end += data[body] << 8
+                if topic_end > end:
                     raise malformed("the Topic Name reaches past the end of the packet")
-                raw = data[topic_start:at]
+                raw = data[at:topic_end]
                 topic = topic_names.get(raw)
                 if topic is None:
                     topic = self._topic_name(raw)
-                qos = first >> 1 & 3
+                at = topic_end
+                qos = 0
                 packet_identifier = 0
-                if qos:
-                    if at + 2 > end or qos == 3:
+                if first & 6:
+                    qos = first >> 1 & 3
+                    at += 2
+                    if at > end or qos == 3:
                         self._check_first(first)
                         raise malformed("a PUBLISH without its Packet Identifier")
-                    packet_identifier = data[at] << 8 | data[at + 1]
+                    packet_identifier = data[topic_end] << 8 | data[topic_end + 1]
                     if not packet_identifier:
                         raise self._no_packet_identifier()
-                    at += 2
                 elif first & 8:
                     self._check_first(first)
                 if version == MQTT_5_0:
@@ -160,13 +165,13 @@ class Decoder(Bodies):
                         data[start:end],  # no copy where it is all of `data`
                         at - start,
                         qos,
-                        first & 1 == 1,
-                        first & 8 == 8,
+                        first & 1 != 0,
+                        first & 8 != 0,
                         packet_identifier,
                         version,
                     )
                 )
-            elif remaining == 2 and (first == 0x40 or first == 0x62 or first == 0x50 or first == 0x70):
+            elif remaining == 2 and first in _SHORT_ACKNOWLEDGEMENTS:
                 packet_identifier = data[body] << 8 | data[body + 1]
                 if not packet_identifier:
                     raise self._no_packet_identifier()
@@ -187,6 +192,9 @@ class Decoder(Bodies):
                     self._keep(data, end, 0)
                     return
             start = end
+        if start == last:
+            self._check_first(data[start])  # decided at once, whatever follows
+            self._keep(data, start, 2)
 
     def _keep(self, data: bytes, start: int, needed: int) -> None:
         self._buffer += data[start:]

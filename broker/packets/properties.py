@@ -65,7 +65,7 @@ USER_PROPERTY: Final = 0x26
 class Property:
     """A row of the table. `where` and `many` are sets of packet types as bits: `1 << PUBLISH`, `1 << WILL`."""
 
-    __slots__ = ("attribute", "forwarded", "identifier", "kind", "many", "maximum", "minimum", "name", "where")
+    __slots__ = ("attribute", "bit", "forwarded", "identifier", "kind", "many", "maximum", "minimum", "name", "where")
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class Property:
         attribute: str = "",
     ) -> None:
         self.identifier = identifier
+        self.bit = 1 << identifier
         self.name = name
         self.kind = kind
         self.where = _bits(where)
@@ -143,6 +144,11 @@ TABLE: Final[tuple[Property, ...]] = (
 
 _BY_IDENTIFIER: Final[dict[int, Property]] = {row.identifier: row for row in TABLE}
 
+# The table again, for each packet type those that it may hold
+_OF_PACKET: Final[tuple[dict[int, Property], ...]] = tuple(
+    {row.identifier: row for row in TABLE if row.where >> where & 1} for where in range(16)
+)
+
 
 class MessageProperties:
     """What `read_message_properties` finds; the attributes are those of Publish and Will."""
@@ -191,11 +197,16 @@ def read_properties(data: bytes, start: int, end: int, where: int, user_properti
     if start == end:
         return NO_PROPERTIES
     properties = Properties()
+    rows = _OF_PACKET[where]
     seen = 0
     at = start
     while at < end:
-        row = _row(data[at], where, seen)
-        seen |= 1 << row.identifier
+        row = rows.get(data[at])
+        if row is None:
+            raise _misplaced(data[at])
+        if seen & row.bit and not row.many >> where & 1:
+            raise _repeated(row)
+        seen |= row.bit
         at += 1
         if row.kind == STRING:
             text, at = read_string(data, at, end)
@@ -229,6 +240,7 @@ def read_message_properties(
 ) -> MessageProperties:
     """The Properties of a PUBLISH or a Will in `data[start:end]`: all judged, the forwarded ones kept as bytes."""
     found = MessageProperties()
+    rows = _OF_PACKET[where]
     forwarded = b""
     run = start  # where the present run of forwarded properties began
     user_properties = 0
@@ -236,9 +248,13 @@ def read_message_properties(
     at = start
     while at < end:
         mark = at
-        row = _row(data[at], where, seen)
-        identifier = row.identifier
-        seen |= 1 << identifier
+        identifier = data[at]
+        row = rows.get(identifier)
+        if row is None:
+            raise _misplaced(identifier)
+        if seen & row.bit and not row.many >> where & 1:
+            raise _repeated(row)
+        seen |= row.bit
         at += 1
         if row.kind == STRING_PAIR:
             _, at = read_string(data, at, end)  # [MQTT-1.5.7-1]
@@ -305,16 +321,16 @@ def row_many(identifier: int, where: int) -> bool:
     return bool(_BY_IDENTIFIER[identifier].many >> where & 1)
 
 
-def _row(identifier: int, where: int, seen: int) -> Property:
+def _misplaced(identifier: int) -> ProtocolError:
     # The identifier is a Variable Byte Integer, but all that exist are of one byte: one above 127 is unknown too.
     row = _BY_IDENTIFIER.get(identifier)
     if row is None:
-        raise malformed(f"unknown property 0x{identifier:02X}")
-    if not row.where >> where & 1:
-        raise malformed(f"a {row.name} does not belong into this packet")
-    if seen >> identifier & 1 and not row.many >> where & 1:
-        raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"{row.name} more than once")
-    return row
+        return malformed(f"unknown property 0x{identifier:02X}")
+    return malformed(f"a {row.name} does not belong into this packet")
+
+
+def _repeated(row: Property) -> ProtocolError:
+    return ProtocolError(ReasonCode.PROTOCOL_ERROR, f"{row.name} more than once")
 
 
 def _read_integer(row: Property, data: bytes, start: int, end: int) -> tuple[int, int]:

@@ -32,6 +32,37 @@ DISCONNECT: Final = 14
 AUTH: Final = 15
 
 
+_PROPERTIES: Final = (
+    "assigned_client_identifier",
+    "authentication_data",
+    "authentication_method",
+    "content_type",
+    "correlation_data",
+    "maximum_packet_size",
+    "maximum_qos",
+    "message_expiry_interval",
+    "payload_format_indicator",
+    "reason_string",
+    "receive_maximum",
+    "request_problem_information",
+    "request_response_information",
+    "response_information",
+    "response_topic",
+    "retain_available",
+    "server_keep_alive",
+    "server_reference",
+    "session_expiry_interval",
+    "shared_subscription_available",
+    "subscription_identifier_available",
+    "subscription_identifiers",
+    "topic_alias",
+    "topic_alias_maximum",
+    "user_properties",
+    "wildcard_subscription_available",
+    "will_delay_interval",
+)
+
+
 class Properties:
     """The properties of one packet but PUBLISH on the broker's side; an attribute is None (or empty) where absent.
 
@@ -39,35 +70,7 @@ class Properties:
     share, as immutable.
     """
 
-    __slots__ = (
-        "assigned_client_identifier",
-        "authentication_data",
-        "authentication_method",
-        "content_type",
-        "correlation_data",
-        "maximum_packet_size",
-        "maximum_qos",
-        "message_expiry_interval",
-        "payload_format_indicator",
-        "reason_string",
-        "receive_maximum",
-        "request_problem_information",
-        "request_response_information",
-        "response_information",
-        "response_topic",
-        "retain_available",
-        "server_keep_alive",
-        "server_reference",
-        "session_expiry_interval",
-        "shared_subscription_available",
-        "subscription_identifier_available",
-        "subscription_identifiers",
-        "topic_alias",
-        "topic_alias_maximum",
-        "user_properties",
-        "wildcard_subscription_available",
-        "will_delay_interval",
-    )
+    __slots__ = _PROPERTIES
 
     def __init__(self) -> None:
         self.payload_format_indicator: int | None = None
@@ -101,12 +104,12 @@ class Properties:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Properties):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in Properties.__slots__)
+        return all(getattr(self, name) == getattr(other, name) for name in _PROPERTIES)
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
-        given = ((name, getattr(self, name)) for name in Properties.__slots__)
+        given = ((name, getattr(self, name)) for name in _PROPERTIES)
         return f"Properties({', '.join(f'{name}={value!r}' for name, value in given if value not in (None, []))})"
 
 
