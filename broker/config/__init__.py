@@ -1,0 +1,34 @@
+"""The configuration: `config/broker.toml`, `BROKER_…` variables and `--bind`, read, judged and explained.
+
+`load` reads and tells all mistakes at once; `Config(listeners=[ListenerConfig(type="tcp", port=0)])` builds the same by
+hand. The configuration lives at start-up: `listener.build_limits()` and `config.server_limits()` make the plain objects
+that the core reads.
+
+    settings          every setting, its default, range and sentence
+    kinds, units      how values are read
+    sources           file, environment, command line
+    positions         where in the file a key stands
+    checks            settings seen together
+    load, errors      all mistakes at once, each with its place
+    text              samples and tables, written from `settings`
+"""
+
+from broker.config.errors import ConfigError, Mistake
+from broker.config.load import load, load_with_sources, parse_bind
+from broker.config.settings import Config, LimitsConfig, ListenerConfig, LogConfig, ServerConfig, schema
+from broker.config.sources import COMMAND_LINE_VARIABLES
+
+__all__ = [
+    "COMMAND_LINE_VARIABLES",
+    "Config",
+    "ConfigError",
+    "LimitsConfig",
+    "ListenerConfig",
+    "LogConfig",
+    "Mistake",
+    "ServerConfig",
+    "load",
+    "load_with_sources",
+    "parse_bind",
+    "schema",
+]

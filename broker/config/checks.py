@@ -1,0 +1,134 @@
+"""What no single setting shows: settings that contradict each other, and doors that stand open.
+
+Each function answers with problems and raises nothing; paths are those of the configuration file. Whether a problem
+ends the start is the caller's to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.config.errors import Cure, Problem
+from broker.config.units import SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from broker.config.positions import Loc
+    from broker.config.settings import Config, LimitsConfig, ListenerConfig
+
+
+def config_problems(config: Config) -> list[Problem]:
+    """Everything but who may connect, which `access_problems` judges."""
+    found = _limits_problems(config.limits, ("limits",), LIMITS_TOGETHER)
+    for index, listener in enumerate(config.listeners):
+        loc: Loc = ("listeners", index)
+        found += [
+            Problem(tuple((*loc, *path) for path in problem.involves), problem.message)
+            for problem in shape_problems(listener)
+        ]
+        found += _limits_problems(listener.limits, (*loc, "limits"), listener.limits.model_fields_set)
+    return found + _address_problems(config)
+
+
+def shape_problems(listener: ListenerConfig) -> list[Problem]:
+    """Keys that the listener's type lacks or does not know; paths begin at the listener."""
+    found: list[Problem] = []
+    given = listener.model_fields_set
+    if listener.type == "unix":
+        if not listener.path:
+            found.append(Problem((("path",), ("type",)), 'a unix listener needs `path`, such as "/run/broker.sock"'))
+        found += [
+            Problem(((key,), ("type",)), f"a unix listener has no {key}") for key in ("host", "port") if key in given
+        ]
+        return found
+    if "path" in given:
+        hint = "; the paths of WebSocket are `websocket_paths` in its limits" if listener.type != "tcp" else ""
+        found.append(Problem((("path",), ("type",)), f"only a unix listener has a path{hint}"))
+    if "mode" in given:
+        found.append(Problem((("mode",), ("type",)), "only a unix listener has a mode"))
+    return found
+
+
+# pairs (lesser, greater): the first must not exceed the second
+_ORDERED = (("connect_packet_size", "maximum_packet_size"), ("outbox_soft_bytes", "outbox_hard_bytes"))
+LIMITS_TOGETHER = frozenset(
+    {"require_subprotocol", "websocket_subprotocols", *(name for pair in _ORDERED for name in pair)}
+)
+
+
+def _limits_problems(limits: LimitsConfig, loc: Loc, given: Set[str]) -> list[Problem]:
+    """Contradictions in which one of the `given` names has a part: a listener does not answer for [limits]."""
+    found: list[Problem] = []
+    for lesser, greater in _ORDERED:
+        low, high = getattr(limits, lesser), getattr(limits, greater)
+        if low > high and (lesser in given or greater in given):
+            found.append(
+                Problem(
+                    ((*loc, lesser), (*loc, greater)),
+                    f"{lesser} ({SIZE.show(low)}) must not exceed {greater} ({SIZE.show(high)})",
+                )
+            )
+    if (
+        limits.require_subprotocol
+        and not limits.websocket_subprotocols
+        and ("require_subprotocol" in given or "websocket_subprotocols" in given)
+    ):
+        found.append(
+            Problem(
+                ((*loc, "require_subprotocol"), (*loc, "websocket_subprotocols")),
+                "a subprotocol is required, but websocket_subprotocols accepts none",
+            )
+        )
+    return found
+
+
+def _address_problems(config: Config) -> list[Problem]:
+    """Listeners that would take each other's address or name."""
+    found: list[Problem] = []
+    addresses: dict[str, int] = {}
+    names: dict[str, int] = {}
+    for index, listener in enumerate(config.listeners):
+        loc: Loc = ("listeners", index)
+        # The types tcp, ws and auto share the ports; port 0 is a new one each time.
+        address = f"unix:{listener.path}" if listener.type == "unix" else f"{listener.host}:{listener.port}"
+        key = "path" if listener.type == "unix" else "port"
+        if listener.port or listener.type == "unix":
+            first = addresses.setdefault(address, index)
+            if first != index:
+                involves: tuple[Loc, ...] = tuple(
+                    ("listeners", number, name) for number in (index, first) for name in (key, "host", "type")
+                )
+                found.append(Problem(involves, f"listeners[{first}] has the address {address} already"))
+        if listener.name and names.setdefault(listener.name, index) != index:
+            first = names[listener.name]
+            found.append(
+                Problem(
+                    ((*loc, "name"), ("listeners", first, "name")),
+                    f'listeners[{first}] is called "{listener.name}" already',
+                )
+            )
+    return found
+
+
+def access_problems(config: Config, authenticated: bool) -> list[Problem]:
+    """Listeners that would let in strangers unasked, or nobody; `authenticated` says that clients are asked."""
+    if authenticated:
+        return []
+    found: list[Problem] = []
+    for index, listener in enumerate(config.listeners):
+        loc: Loc = ("listeners", index)
+        allow = (*loc, "allow_anonymous")
+        if listener.allow_anonymous is False:
+            found.append(
+                Problem((allow,), "nobody could connect: anonymous Clients are refused, and there is no authentication")
+            )
+        elif not listener.anonymous_allowed:
+            found.append(
+                Problem(
+                    ((*loc, "host"), allow, (*loc, "type")),
+                    f"{listener.host} is reached from other machines, and there is no authentication",
+                    Cure("to let in everybody all the same", allow, "true"),
+                )
+            )
+    return found

@@ -1,0 +1,208 @@
+"""Read the configuration: all sources together, all mistakes at once.
+
+pydantic finds what is wrong with single values. So that checks of settings seen together speak in the same run, what
+is wrong is taken out of the data and the rest is validated again; a check in which something taken out has a part
+stays silent.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from broker.config.checks import access_problems, config_problems
+from broker.config.errors import ConfigError, Mistake, Problem, did_you_mean, nearest, shown
+from broker.config.settings import DEFERRED, TABLES, Config, ListenerConfig
+from broker.config.sources import BindOrigin, EnvironmentOrigin, Origin, Sources, bind_table, read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+    from broker.config.positions import Loc
+
+# Not a mistake of its own: a default that depends on a value which has one.
+_CONSEQUENCE = "default_factory_not_called"
+
+
+def load(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = ()) -> Config:
+    """The configuration from its file (None = no file), `BROKER_…` variables and `--bind`, each over the one before.
+
+    Raises ConfigError, whose text is the list of all mistakes.
+    """
+    return load_with_sources(path, environ, binds)[0]
+
+
+def load_with_sources(
+    path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = ()
+) -> tuple[Config, Sources]:
+    """As `load`, and whence each setting came."""
+    sources = read(path, environ, binds)
+    found = list(sources.mistakes)
+    config: Config | None = None
+    dropped: set[Loc] = set()
+    try:
+        config = Config.model_validate(sources.data, context=DEFERRED)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            if detail["type"] != _CONSEQUENCE:
+                found.append(_from_detail(sources, detail))
+                dropped.add(_drop(sources.data, detail["loc"]))
+        config = _without_the_dropped(sources.data)
+    if config is not None:
+        found += [
+            _from_problem(sources, problem)
+            for problem in config_problems(config) + access_problems(config, authenticated=False)
+            if not any(loc[: len(gone)] == gone for loc in problem.involves for gone in dropped)
+        ]
+    if found or config is None:
+        raise ConfigError([mistake for _, mistake in sorted(found, key=lambda item: item[0])])
+    return config, sources
+
+
+def parse_bind(text: str) -> ListenerConfig:
+    """The listener that `--bind` describes: tcp://, ws://, auto:// with host and port, or unix: with a path.
+
+    IPv6 addresses stand in brackets; without a port it is 1883, for ws 8080; the path of a ws or auto address is the
+    only one at which WebSocket is served. `?allow_anonymous=true`, `?name=…` and `?mode=…` set these keys.
+    Raises ConfigError.
+    """
+    origin = BindOrigin(text, 0)
+    try:
+        return ListenerConfig.model_validate(bind_table(text))
+    except ValidationError as error:
+        details = [detail for detail in error.errors(include_url=False) if detail["type"] != _CONSEQUENCE]
+        raise ConfigError([origin.mistake(detail["loc"], explain(detail)) for detail in details]) from None
+    except ValueError as error:
+        raise ConfigError([Mistake(origin.title(), str(error))]) from None
+
+
+def _without_the_dropped(data: dict[str, Any]) -> Config | None:
+    try:
+        return Config.model_validate(data, context=DEFERRED)
+    except ValidationError:
+        return None
+
+
+def _drop(data: dict[str, Any], loc: Loc) -> Loc:
+    """Take the value at `loc` out of the data, or put a harmless one in its place; the path that this concerned."""
+    if loc[0] == "listeners" and len(loc) > 1 and isinstance(loc[1], int):
+        listener = data["listeners"][loc[1]]
+        if not isinstance(listener, dict):
+            data["listeners"][loc[1]] = {"type": "tcp", "port": 0}
+            return loc[:2]
+        if loc[2] == "type":
+            listener["type"] = "tcp"
+            return loc
+        return (*loc[:2], *_drop_key(listener, loc[2:]))
+    return _drop_key(data, loc)
+
+
+def _drop_key(table: dict[str, Any], loc: Loc) -> Loc:
+    """Remove the innermost key of `loc` that stands in a table; an array goes as a whole."""
+    for depth, part in enumerate(loc, 1):
+        inner = table.get(str(part))
+        if depth == len(loc) or not isinstance(inner, dict):
+            table.pop(str(part), None)
+            return loc[:depth]
+        table = inner
+    return loc
+
+
+def _from_detail(sources: Sources, detail: ErrorDetails) -> tuple[tuple[int, int], Mistake]:
+    loc = detail["loc"]
+    origin = sources.origin(loc)
+    unknown = detail["type"] == "extra_forbidden"
+    message = _unknown(loc, origin) if unknown else explain(detail)
+    return _placed(origin, loc, message, at_key=unknown)
+
+
+def _from_problem(sources: Sources, problem: Problem) -> tuple[tuple[int, int], Mistake]:
+    """The place is the first setting with a part in it that somebody wrote."""
+    written = [loc for loc in problem.involves if loc in sources.origins]
+    loc = written[0] if written else problem.involves[0]
+    origin = sources.origin(loc)
+    order, mistake = _placed(origin, loc, problem.message)
+    if problem.cure is not None and origin is not None:
+        mistake = mistake._replace(remedy=origin.remedy(problem.cure))
+    return order, mistake
+
+
+def _placed(origin: Origin | None, loc: Loc, message: str, at_key: bool = False) -> tuple[tuple[int, int], Mistake]:
+    if origin is None:
+        return (0, 0), Mistake(".".join(str(part) for part in loc), message)
+    return origin.order, origin.mistake(loc, message, at_key)
+
+
+def _table(loc: Loc) -> tuple[str, ...]:
+    """The path of the table that holds `loc`, without indices."""
+    return tuple(part for part in loc[:-1] if isinstance(part, str))
+
+
+def _title(table: tuple[str, ...]) -> str:
+    return "[[listeners]]" if table == ("listeners",) else f"[{'.'.join(table)}]" if table else "the top level"
+
+
+def _unknown(loc: Loc, origin: Origin | None) -> str:
+    """An unknown setting: misspelt, or in the wrong table."""
+    name = str(loc[-1])
+    here = _table(loc)
+    own = TABLES[here].model_fields if here in TABLES else {}
+    what = "unknown setting" if isinstance(origin, EnvironmentOrigin) else f"unknown setting '{name}'"
+    # Limits are asked for first in the listener's own table, then in the one for all.
+    others = sorted((table for table in TABLES if table != here), key=lambda table: table[:1] != here[:1])
+    for table in others:
+        if name in TABLES[table].model_fields and table:
+            return f"{what}; it belongs into {_title(table)}"
+    near = nearest(name, own)
+    if near is not None:
+        spelled = origin.spell((*loc[:-1], near)) if origin is not None else near
+        return f"{what}; did you mean {spelled}?"
+    for table in others:
+        near = nearest(name, TABLES[table].model_fields) if table else None
+        if near is not None:
+            return f"{what}; did you mean '{near}' in {_title(table)}?"
+    return what
+
+
+def explain(detail: ErrorDetails) -> str:
+    """pydantic's error about one value, in our words."""
+    kind = detail["type"]
+    value = shown(detail["input"])
+    context = detail.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "missing":
+        choices = ", ".join(ListenerConfig.TYPES)
+        return f"is missing; a listener needs its type, one of {choices}"
+    if kind == "literal_error":
+        choices_list = re.findall(r"'([^']*)'", context["expected"])
+        hint = did_you_mean(str(detail["input"]), choices_list)
+        return f"must be one of {', '.join(choices_list)}, not {value}{hint}"
+    for name, words in _BOUNDS.items():
+        if name in context and kind in _BOUND_KINDS:
+            return f"must be {words} {context[name]}, not {value}"
+    for prefix, words in _KINDS.items():
+        if kind.startswith(prefix):
+            return f"must be {words}, not {value}"
+    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+_BOUND_KINDS = ("greater_than_equal", "greater_than", "less_than_equal", "less_than")
+_KINDS = {
+    "bool_": "true or false",
+    "int_": "a whole number",
+    "float_": "a number",
+    "finite_number": "a number",
+    "string_type": "a string",
+    "tuple_type": "an array",
+    "list_type": "an array of tables, [[listeners]]",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "dict_type": "a table",
+}

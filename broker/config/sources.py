@@ -1,0 +1,343 @@
+"""Where settings come from: defaults < file < environment < command line.
+
+`read` lays the sources over each other as plain data and remembers of every value whence it came, so that a mistake
+found later is reported where the person made it. It judges no values: that is the business of `settings`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from broker.config.errors import ConfigError, Cure, Mistake, did_you_mean, dotted, indent, nearest
+from broker.config.positions import Loc, Place, line_and_column, positions
+from broker.config.settings import TABLES, ListenerConfig, default_listeners
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+PREFIX: Final = "BROKER_"
+
+# Names that belong to commands and say nothing about the configuration.
+COMMAND_LINE_VARIABLES: Final[dict[str, str]] = {
+    "BROKER_CONFIG": "the configuration file, when `-c` is not given",
+    "BROKER_URL": "the URL that client commands connect to, when `-L` is not given",
+    "BROKER_USERNAME": "the User Name of client commands",
+    "BROKER_PASSWORD": "the Password of client commands",
+}
+
+# What Kubernetes and Docker put into the environment for a service that happens to be called "broker-server".
+_SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP)(_.*)?)?|NAME|ENV_.*)$")
+
+_SYNTAX_PLACE: Final = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+_QUERY_KEYS: Final = ("allow_anonymous", "mode", "name")
+_FOREIGN_SCHEMES: Final = {"mqtt": "tcp", "http": "ws"}
+_TLS_SCHEMES: Final = ("mqtts", "wss", "https", "ssl", "tls")
+
+
+class Origin(Protocol):
+    """Where one value comes from."""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """By which mistakes are sorted."""
+
+    def title(self) -> str:
+        """For a person who asks where a value comes from."""
+
+    def mistake(self, loc: Loc, message: str, at_key: bool = False) -> Mistake: ...
+
+    def spell(self, loc: Loc) -> str:
+        """How this source writes the setting `loc`."""
+
+    def remedy(self, cure: Cure) -> str: ...
+
+
+class FileOrigin:
+    """A key in the file."""
+
+    def __init__(self, path: str, text: str, place: Place) -> None:
+        self.path = path
+        self.text = text
+        self.place = place
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return 0, self.place.key[0]
+
+    def title(self) -> str:
+        return f"{self.path}:{line_and_column(self.text, self.place.key[0])[0]}"
+
+    def mistake(self, loc: Loc, message: str, at_key: bool = False) -> Mistake:
+        start, end = self.place.key if at_key else self.place.value
+        return _at(self.path, self.text, start, end, f"{dotted(loc)}: {message}")
+
+    def spell(self, loc: Loc) -> str:
+        return f"'{loc[-1]}'"
+
+    def remedy(self, cure: Cure) -> str:
+        table = "[[listeners]]" if len(cure.loc) == 3 else f"[{'.'.join(str(part) for part in cure.loc[:-1])}]"
+        return indent(f"{cure.purpose}, add to this {table}:\n    {cure.loc[-1]} = {cure.value}")
+
+
+class EnvironmentOrigin:
+    """A variable."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name = name
+        self.order = (1, number)
+
+    def title(self) -> str:
+        return self.name
+
+    def mistake(self, loc: Loc, message: str, at_key: bool = False) -> Mistake:
+        return Mistake(self.name, message)
+
+    def spell(self, loc: Loc) -> str:
+        return PREFIX + "__".join(str(part).upper() for part in loc)
+
+    def remedy(self, cure: Cure) -> str:
+        return indent(f"{cure.purpose}, set:\n    {self.spell(cure.loc)}={cure.value}")
+
+
+class BindOrigin:
+    """A `--bind`."""
+
+    def __init__(self, text: str, number: int) -> None:
+        self.text = text
+        self.order = (2, number)
+
+    def title(self) -> str:
+        return f"--bind {self.text}"
+
+    def mistake(self, loc: Loc, message: str, at_key: bool = False) -> Mistake:
+        return Mistake(self.title(), f"{loc[-1]} {message}" if message.startswith("must") else message)
+
+    def spell(self, loc: Loc) -> str:
+        return f"'{loc[-1]}'"
+
+    def remedy(self, cure: Cure) -> str:
+        joint = "&" if "?" in self.text else "?"
+        return indent(f"{cure.purpose}, write:\n    --bind '{self.text}{joint}{cure.loc[-1]}={cure.value}'")
+
+
+class Sources:
+    """The data of all sources together; `mistakes` are those that reading showed."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.origins: dict[Loc, Origin] = {}
+        self.mistakes: list[tuple[tuple[int, int], Mistake]] = []
+
+    def origin(self, loc: Loc) -> Origin | None:
+        """Whence the value at `loc` comes, or the nearest table around it; None where nobody said anything."""
+        for length in range(len(loc), 0, -1):
+            if loc[:length] in self.origins:
+                return self.origins[loc[:length]]
+        return None
+
+    def replace(self, loc: Loc, origin: Origin) -> None:
+        """What stands at `loc` and below comes from `origin` now."""
+        for other in [other for other in self.origins if other[: len(loc)] == loc]:
+            del self.origins[other]
+        self.origins[loc] = origin
+
+
+def read(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = ()) -> Sources:
+    """All sources, the later over the earlier. Raises ConfigError when the file cannot be read as TOML."""
+    sources = Sources()
+    if path is not None:
+        _read_file(sources, path)
+    sources.data.setdefault("listeners", [{"type": listener.type} for listener in default_listeners()])
+    _read_environment(sources, environ)
+    if binds:
+        _read_binds(sources, binds)
+    return sources
+
+
+def _at(path: str, text: str, start: int, end: int, message: str) -> Mistake:
+    """A mistake at characters [start, end) of a file, with its line and a caret under it."""
+    line, column = line_and_column(text, start)
+    begin = start - column + 1
+    source = text[begin:].split("\n", 1)[0].rstrip("\r")
+    # A tab stays a tab, so that the caret stands below its character whatever a tab's width.
+    margin = "".join("\t" if character == "\t" else " " for character in source[: column - 1])
+    width = max(1, min(end - begin, len(source)) - column + 1)
+    return Mistake(f"{path}:{line}:{column}", message, f"{source}\n{margin}{'^' * width}")
+
+
+def _read_file(sources: Sources, path: Path) -> None:
+    name = str(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError([Mistake(name, f"cannot be read: {error.strerror or error}")]) from error
+    try:
+        text = raw.decode("utf-8-sig")  # some editors put a byte order mark, which TOML does not know
+    except UnicodeDecodeError as error:
+        line, column = raw.count(b"\n", 0, error.start) + 1, error.start - raw.rfind(b"\n", 0, error.start)
+        raise ConfigError([Mistake(f"{name}:{line}:{column}", "is not UTF-8")]) from error
+    try:
+        sources.data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax_mistake(name, text, str(error))]) from error
+    for loc, place in positions(text).items():
+        sources.origins[loc] = FileOrigin(name, text, place)
+
+
+def _syntax_mistake(path: str, text: str, message: str) -> Mistake:
+    """tomllib says the place in its sentence."""
+    match = _SYNTAX_PLACE.search(message)
+    offset = len(text)
+    if match is not None:
+        message = message[: match.start()]
+        if match[1] is not None:
+            lines = text.split("\n")
+            offset = sum(len(line) + 1 for line in lines[: int(match[1]) - 1]) + int(match[2]) - 1
+    return _at(path, text, offset, offset + 1, f"is not TOML: {message[:1].lower()}{message[1:]}")
+
+
+def _read_environment(sources: Sources, environ: Mapping[str, str]) -> None:
+    names = sorted(
+        (name for name in environ if name.startswith(PREFIX) and name not in COMMAND_LINE_VARIABLES),
+        key=lambda name: [part.zfill(8) if part.isdigit() else part for part in name.split("__")],
+    )
+    for number, name in enumerate(names):
+        origin = EnvironmentOrigin(name, number)
+        rest = name.removeprefix(PREFIX)
+        message = _lay(sources, rest.lower().split("__"), environ[name], origin) if "__" in rest else _stray(rest)
+        if message:
+            sources.mistakes.append((origin.order, Mistake(name, message)))
+
+
+def _stray(rest: str) -> str:
+    """What is wrong with a name without a double underscore, if it looks like one of ours at all."""
+    section = rest.partition("_")[0].lower()
+    if (section,) not in TABLES or _SERVICE_LINK.search(rest):
+        return ""
+    if rest.lower() == section:
+        return f"[{section}] is a table: set its keys, such as {variable_names(section)[0]}"
+    near = nearest(rest, [name.removeprefix(PREFIX).lower() for name in variable_names(section)])
+    return f"unknown setting; did you mean {PREFIX}{near.upper()}?" if near else "unknown setting"
+
+
+def variable_names(section: str) -> list[str]:
+    """The variables of a section; those of listeners for the first of them."""
+    names: list[str] = []
+    for table, model in TABLES.items():
+        if table[:1] == (section,):
+            path = [part.upper() for part in table]
+            if section == "listeners":
+                path.insert(1, "0")
+            names += [PREFIX + "__".join([*path, key.upper()]) for key in model.model_fields if key != "limits"]
+    return names
+
+
+def _lay(sources: Sources, parts: list[str], value: str, origin: Origin) -> str:
+    """Lay one variable over the data; what is wrong with its path, or nothing."""
+    target: Any = sources.data
+    loc: Loc = ()
+    for part in parts[:-1]:
+        if isinstance(target, list):
+            count = len(target)
+            if not part.isdigit():
+                return f"listeners are numbered from 0, as in {PREFIX}LISTENERS__0__{parts[-1].upper()}"
+            if int(part) > count:
+                return f"there are {count} listeners before this; the next has the number {count}"
+            loc = (*loc, int(part))
+            if int(part) == count:
+                target.append({})
+                sources.origins[loc] = origin
+            target = target[int(part)]
+        elif isinstance(target, dict):
+            loc = (*loc, part)
+            if part not in target:
+                target[part] = {}
+                sources.origins[loc] = origin
+            target = target[part]
+        else:
+            break
+    if isinstance(target, list):
+        return "a listener is a table: set its keys"
+    if not isinstance(target, dict):
+        return f"{dotted(loc)} has no settings below it"
+    loc = (*loc, parts[-1])
+    target[parts[-1]] = value
+    sources.replace(loc, origin)
+    return ""
+
+
+def _read_binds(sources: Sources, binds: Sequence[str]) -> None:
+    """`--bind` replaces the listeners of all other sources."""
+    tables: list[dict[str, Any]] = []
+    for other in [other for other in sources.origins if other[0] == "listeners"]:
+        del sources.origins[other]
+    for number, text in enumerate(binds):
+        origin = BindOrigin(text, number)
+        try:
+            table = bind_table(text)
+        except ValueError as error:
+            sources.mistakes.append((origin.order, Mistake(origin.title(), str(error))))
+            continue
+        loc: Loc = ("listeners", len(tables))
+        sources.origins[loc] = origin
+        sources.origins |= {(*loc, key): origin for key in table}
+        tables.append(table)
+    sources.data["listeners"] = tables
+
+
+def bind_table(text: str) -> dict[str, Any]:
+    """ "ws://0.0.0.0:8080/mqtt?allow_anonymous=true" as a `[[listeners]]` table. Raises ValueError with a sentence."""
+    scheme, colon, rest = text.partition(":")
+    kind = scheme.lower()
+    if kind in _TLS_SCHEMES:
+        raise ValueError(f"{kind} needs TLS, which this version does not have; put a proxy before the broker")
+    if kind not in ListenerConfig.TYPES or not colon:
+        if kind in _FOREIGN_SCHEMES:
+            raise ValueError(f"write {_FOREIGN_SCHEMES[kind]}{colon}{rest} for a listener")
+        hint = f"; did you mean 'tcp://{text}'?" if "//" not in text else did_you_mean(kind, ListenerConfig.TYPES)
+        raise ValueError(f"must begin with tcp://, ws://, auto:// or unix:{hint}")
+    address, _, query = rest.partition("?")
+    table: dict[str, Any] = {"type": kind}
+    if kind == "unix":
+        table["path"] = address.removeprefix("//")
+        if not table["path"]:
+            raise ValueError("needs a path, such as unix:/run/broker.sock")
+    else:
+        if not address.startswith("//"):
+            raise ValueError(f"write {kind}://{address} with two slashes")
+        table |= _network_address(kind, f"{kind}:{address}")
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in _QUERY_KEYS:
+            raise ValueError(f"unknown setting '{key}'{did_you_mean(key, _QUERY_KEYS)}")
+        table[key] = value
+    return table
+
+
+def _network_address(kind: str, url: str) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"is no address: {str(error)[:1].lower()}{str(error)[1:]}") from None
+    if "@" in parts.netloc:
+        raise ValueError("a listener has no user and no password")
+    if parts.fragment or "#" in url:
+        raise ValueError("an address has no #")
+    # urlsplit makes names lower case, which leaves their meaning; a zone is written %25 in a URL (RFC 6874).
+    host = (parts.hostname or "").replace("%25", "%")
+    if not host:
+        raise ValueError(f"needs a host: {kind}://127.0.0.1:… for this machine, {kind}://0.0.0.0:… for every address")
+    table["host"] = host
+    if port is not None:
+        table["port"] = port
+    if parts.path not in ("", "/"):
+        if kind == "tcp":
+            raise ValueError("a tcp listener has no path")
+        table["limits"] = {"websocket_paths": [parts.path]}
+    return table
