@@ -99,10 +99,11 @@ def publish_parts(
     else:
         tail = payload
     first = 0x30 | dup << 3 | qos << 1 | retain
-    remaining = len(topic) + len(tail) + (4 if qos else 2)
+    size = len(topic)
+    remaining = size + len(tail) + (4 if qos else 2)
     if remaining < 0x80:
-        return bytes((first, remaining, len(topic) >> 8, len(topic) & 0xFF)) + topic, tail
-    return bytes((first,)) + variable_byte_integer(remaining) + len(topic).to_bytes(2, "big") + topic, tail
+        return (first << 24 | remaining << 16 | size).to_bytes(4, "big") + topic, tail
+    return first.to_bytes(1, "big") + variable_byte_integer(remaining) + size.to_bytes(2, "big") + topic, tail
 
 
 def encode_publish(
@@ -129,27 +130,27 @@ def encode_publish(
 
 def puback(packet_identifier: int) -> bytes:
     """A PUBACK of Success: the same four bytes in every version. So with the three that follow."""
-    return b"\x40\x02" + packet_identifier.to_bytes(2, "big")
+    return (0x40020000 | packet_identifier).to_bytes(4, "big")
 
 
 def pubrec(packet_identifier: int) -> bytes:
-    return b"\x50\x02" + packet_identifier.to_bytes(2, "big")
+    return (0x50020000 | packet_identifier).to_bytes(4, "big")
 
 
 def pubrel(packet_identifier: int) -> bytes:
-    return b"\x62\x02" + packet_identifier.to_bytes(2, "big")  # [MQTT-3.6.1-1]
+    return (0x62020000 | packet_identifier).to_bytes(4, "big")  # [MQTT-3.6.1-1]
 
 
 def pubcomp(packet_identifier: int) -> bytes:
-    return b"\x70\x02" + packet_identifier.to_bytes(2, "big")
+    return (0x70020000 | packet_identifier).to_bytes(4, "big")
 
 
 def acknowledgement(kind: int, packet_identifier: int, reason: int, version: int) -> bytes:
     """PUBACK, PUBREC, PUBREL or PUBCOMP without properties. Before 5.0 there is no Reason Code: it is left out."""
     first = kind << 4 | (2 if kind == PUBREL else 0)
     if reason and version == MQTT_5_0:
-        return bytes((first, 3, packet_identifier >> 8, packet_identifier & 0xFF, reason))
-    return bytes((first, 2, packet_identifier >> 8, packet_identifier & 0xFF))
+        return (first << 32 | 3 << 24 | packet_identifier << 8 | reason).to_bytes(5, "big")
+    return (first << 24 | 2 << 16 | packet_identifier).to_bytes(4, "big")
 
 
 # -- Any packet
