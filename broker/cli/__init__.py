@@ -1,0 +1,131 @@
+"""The command `broker`.
+
+A command's module is imported when that command runs, and at no other time: `broker --help` and `broker --version`
+read the table `COMMANDS` and import nothing of the broker. That is why the one-line helps stand here and not beside
+their commands.
+
+Exit codes: 0 done, 1 failure, 2 usage or configuration, 4 cannot connect, 5 refused by the broker, 27 time is up
+(`sub -W`, as mosquitto_sub), 130 Ctrl-C. Data goes to stdout; everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+VERSION = "0.1.0"
+
+# name -> (module, attribute, the line that `broker --help` shows)
+COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "serve": ("broker.cli.serve", "serve", "Run the broker."),
+    "pub": ("broker.cli.pub", "pub", "Publish messages (flags as of mosquitto_pub)."),
+    "sub": ("broker.cli.sub", "sub", "Subscribe and print messages (flags as of mosquitto_sub)."),
+    "simulate": ("broker.cli.simulate", "simulate", "Let a fleet of simulated devices publish."),
+    "demo": ("broker.cli.demo", "demo", "A broker, a fleet and a live table in one terminal."),
+    "config": ("broker.cli.config", "config", "Show, explain and start a configuration."),
+    "check-config": ("broker.cli.config", "check_config", "Read the configuration and name every mistake."),
+}
+
+_EXAMPLES = """\b
+Examples:
+  broker serve
+  broker sub -v -t 'home/#'                      (in a second terminal)
+  broker pub -t home/kitchen/lamp -m on -r -q 1  (in a third)
+
+\b
+The same over WebSocket:
+  broker sub -v -L ws://127.0.0.1:8080/mqtt -t 'home/#'
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands come out of a table, each imported when it is called."""
+
+    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, (module, _, _) in self.table.items() if importlib.util.find_spec(module) is not None]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module, attribute, _ = self.table[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.table[name][2]) for name in self.list_commands(ctx)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"No such command '{name}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+def version_text() -> str:
+    """Which TrioMQ, whether its packets run compiled, on which Python; found without importing them."""
+    spec = importlib.util.find_spec("broker.packets.decode")
+    compiled = spec is not None and spec.origin is not None and spec.origin.endswith((".so", ".pyd"))
+    kind = "compiled," if compiled else "plain"
+    return f"triomq {VERSION} ({kind} Python {platform.python_version()})"
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(version_text())
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+)
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Say it.")
+def cli() -> None:
+    """TrioMQ, an MQTT 3.1, 3.1.1 and 5.0 broker: over WebSocket and over TCP.
+
+    Without any configuration it listens on mqtt://127.0.0.1:1883 and ws://127.0.0.1:8080/mqtt.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and leave the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    try:
+        code = cli.main(arguments, prog_name="broker", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has what it wanted (`broker sub … | head -1`): nothing went wrong. What is left in
+        # the buffer must not be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,45 @@
+"""The ways in which a command may fail, each with its exit code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+FAILURE: Final = 1
+USAGE: Final = 2
+CANNOT_CONNECT: Final = 4
+REFUSED: Final = 5
+TIME_IS_UP: Final = 27
+INTERRUPTED: Final = 130
+
+
+class Failure(click.ClickException):
+    """Something went wrong that is no mistake in the command line."""
+
+    exit_code = FAILURE
+
+
+class ConfigurationMistake(click.ClickException):
+    """The configuration cannot be used; the message names every mistake."""
+
+    exit_code = USAGE
+
+
+class CannotConnect(click.ClickException):
+    """Nobody answered, or not in MQTT."""
+
+    exit_code = CANNOT_CONNECT
+
+
+class Refused(click.ClickException):
+    """The broker answered and said no; the message holds its Reason Code in words."""
+
+    exit_code = REFUSED
+
+
+class TimeIsUp(click.exceptions.Exit):
+    """`-W` seconds have passed. No message: mosquitto_sub's code 27 says it all."""
+
+    def __init__(self) -> None:
+        super().__init__(TIME_IS_UP)

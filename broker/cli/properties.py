@@ -1,0 +1,168 @@
+"""`-D COMMAND NAME VALUE`: properties of MQTT 5.0 on the command line, spelled as mosquitto_pub and mosquitto_sub do.
+
+`-D` takes three words, or four for `user-property`; click knows options with one number of words only, so
+`gather` takes them out of the command line before click reads it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from broker.packets.types import Properties
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WILL: Final = (
+    "content-type",
+    "correlation-data",
+    "message-expiry-interval",
+    "payload-format-indicator",
+    "response-topic",
+    "user-property",
+    "will-delay-interval",
+)
+
+# Packet -> the properties that may be given for it (MQTT 5.0 table 2-4, what a Client sends).
+ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
+    "connect": (
+        "authentication-data",
+        "authentication-method",
+        "maximum-packet-size",
+        "receive-maximum",
+        "request-problem-information",
+        "request-response-information",
+        "session-expiry-interval",
+        "topic-alias-maximum",
+        "user-property",
+    ),
+    "publish": (
+        "content-type",
+        "correlation-data",
+        "message-expiry-interval",
+        "payload-format-indicator",
+        "response-topic",
+        "topic-alias",
+        "user-property",
+    ),
+    "subscribe": ("subscription-identifier", "user-property"),
+    "unsubscribe": ("user-property",),
+    "disconnect": ("session-expiry-interval", "user-property"),
+    "will": _WILL,
+}
+
+# The largest value of those that are numbers.
+_NUMBERS: Final[Mapping[str, int]] = {
+    "maximum-packet-size": 0xFFFFFFFF,
+    "message-expiry-interval": 0xFFFFFFFF,
+    "payload-format-indicator": 1,
+    "receive-maximum": 0xFFFF,
+    "request-problem-information": 1,
+    "request-response-information": 1,
+    "session-expiry-interval": 0xFFFFFFFF,
+    "subscription-identifier": 268_435_455,
+    "topic-alias": 0xFFFF,
+    "topic-alias-maximum": 0xFFFF,
+    "will-delay-interval": 0xFFFFFFFF,
+}
+_NOT_ZERO: Final = ("maximum-packet-size", "receive-maximum", "subscription-identifier", "topic-alias")
+_BINARY: Final = ("authentication-data", "correlation-data")
+
+
+class Command(click.Command):
+    """A click command with `-D`/`--property`; it finds them in `ctx.obj`, as packet name -> Properties."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest, given = gather(self, args)
+        properties: dict[str, Properties] = {}
+        for words in given:
+            try:
+                add(properties, *words)
+            except ValueError as error:
+                raise click.UsageError(str(error), ctx) from error
+        ctx.obj = properties
+        return super().parse_args(ctx, rest)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Properties of MQTT 5.0"):
+            formatter.write_dl(
+                [
+                    (
+                        "-D, --property PACKET NAME VALUE",
+                        "May be repeated. 'user-property' takes a name and a value. PACKET is "
+                        f"{', '.join(ALLOWED)}. NAME as in the standard: content-type, message-expiry-interval …",
+                    )
+                ]
+            )
+
+
+def gather(command: click.Command, args: list[str]) -> tuple[list[str], list[list[str]]]:
+    """`args` without its `-D`s, and what each `-D` was given. The value of another option is never taken for a `-D`."""
+    takes_value = {
+        name
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.is_flag and not parameter.count
+        for name in parameter.opts
+    }
+    rest: list[str] = []
+    given: list[list[str]] = []
+    position = 0
+    while position < len(args):
+        word = args[position]
+        if word == "--":
+            rest += args[position:]
+            break
+        if word in ("-D", "--property"):
+            count = 4 if args[position + 2 : position + 3] == ["user-property"] else 3
+            given.append(args[position + 1 : position + 1 + count])
+            position += 1 + count
+        else:
+            # A bundle like -rq takes its value from the next word when its last letter wants one.
+            bundle = word.startswith("-") and not word.startswith("--") and len(word) > 2
+            option = "-" + word[-1] if bundle and not any("-" + c in takes_value for c in word[1:-1]) else word
+            count = 2 if option in takes_value else 1
+            rest += args[position : position + count]
+            position += count
+    return rest, given
+
+
+def add(properties: dict[str, Properties], *words: str) -> None:
+    """Put one `-D` into `properties`; ValueError says in words what is wrong with it."""
+    if not words or words[0] not in ALLOWED:
+        raise ValueError(f"-D begins with one of {', '.join(ALLOWED)}: '{' '.join(words)}'")
+    packet = words[0]
+    if len(words) < 2:
+        raise ValueError(f"-D {packet}: a property name and a value must follow")
+    name = words[1]
+    if name not in ALLOWED[packet]:
+        raise ValueError(f"-D {packet}: no property '{name}' there; there are {', '.join(ALLOWED[packet])}")
+    values = words[2:]
+    wanted = 2 if name == "user-property" else 1
+    if len(values) != wanted:
+        raise ValueError(f"-D {packet} {name}: {'a name and a value' if wanted == 2 else 'a value'} must follow")
+    into = properties.setdefault(packet, Properties())
+    if name == "user-property":
+        into.user_properties.append((values[0], values[1]))
+    elif name == "subscription-identifier":
+        into.subscription_identifiers = [_number(packet, name, values[0])]
+    else:
+        value: Any = values[0]
+        if name in _NUMBERS:
+            value = _number(packet, name, value)
+        elif name in _BINARY:
+            value = value.encode()
+        setattr(into, name.replace("-", "_"), value)
+
+
+def _number(packet: str, name: str, text: str) -> int:
+    least = 1 if name in _NOT_ZERO else 0
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not least <= value <= _NUMBERS[name]:
+        raise ValueError(f"-D {packet} {name}: '{text}' is no whole number from {least} to {_NUMBERS[name]}")
+    return value
