@@ -203,6 +203,14 @@ class Broker:
         assigned = ""
         if not identifier:
             identifier = assigned = self._new_identifier(limits.client_identifier_prefix)
+        expiry_interval = self._expiry_interval(connection, connect)
+        properties = NO_PROPERTIES
+        if connect.version == 5:
+            properties = self._connack_properties(connection, connect, assigned, expiry_interval)
+            if connection.maximum_packet_size:
+                size = len(encode(Connack(ReasonCode.SUCCESS, False, properties), 5))
+                if size > connection.maximum_packet_size:  # [MQTT-3.1.2-24]
+                    return Refusal(ReasonCode.PACKET_TOO_LARGE, f"CONNACK takes {size} bytes")
         session = self.sessions.get(identifier)
         if session is None and len(self.sessions) >= self.limits.sessions:
             return Refusal(ReasonCode.QUOTA_EXCEEDED, "too many Sessions")
@@ -226,7 +234,7 @@ class Broker:
         session.will = connect.will
         session.will_at = math.inf  # [MQTT-3.1.3-9]
         session.expires_at = math.inf
-        self._settle_expiry(connection, session, connect)
+        session.expiry_interval = expiry_interval
         self._settle_keep_alive(connection, connect, now)
         receive_maximum = connect.properties.receive_maximum or 65535
         releases = session.outgoing.connected(min(receive_maximum, limits.max_inflight))
@@ -236,9 +244,6 @@ class Broker:
             alias_maximum = min(connect.properties.topic_alias_maximum or 0, limits.outgoing_topic_alias_maximum)
             if alias_maximum:
                 connection.outgoing_aliases = OutgoingAliases(alias_maximum)
-            properties = self._connack_properties(connection, connect, assigned)
-        else:
-            properties = NO_PROPERTIES
         connection.simple = connection.outgoing_aliases is None and not connection.maximum_packet_size
         connection.outbox.put(encode(Connack(ReasonCode.SUCCESS, present, properties), connect.version))
         connection.stats.connects += 1
@@ -373,14 +378,13 @@ class Broker:
             self._deadlines.add(message.expires_at, RETAINED_EXPIRY, message)
         return True
 
-    def _settle_expiry(self, connection: Connection, session: Session, connect: Connect) -> None:
+    def _expiry_interval(self, connection: Connection, connect: Connect) -> int:
         """Session Expiry Interval; a 3.x Session lives for its connection, or (Clean Session 0) for the maximum."""
         maximum = connection.limits.session_expiry_maximum
         if connect.version == 5:
             connection.session_expiry_interval = connect.properties.session_expiry_interval or 0
-            session.expiry_interval = min(connection.session_expiry_interval, maximum)
-        else:
-            session.expiry_interval = 0 if connect.clean_start else maximum
+            return min(connection.session_expiry_interval, maximum)
+        return 0 if connect.clean_start else maximum
 
     def _settle_keep_alive(self, connection: Connection, connect: Connect, now: float) -> None:
         """Keep Alive as asked, or as the Server tells a 5.0 Client [MQTT-3.2.2-21]."""
@@ -392,14 +396,15 @@ class Broker:
         if connection.keep_alive_seconds:
             self._keep_alive.add(connection, now + connection.keep_alive_seconds)
 
-    def _connack_properties(self, connection: Connection, connect: Connect, assigned: str) -> Properties:
+    def _connack_properties(
+        self, connection: Connection, connect: Connect, assigned: str, expiry_interval: int
+    ) -> Properties:
         """What a 5.0 Client must be told: everything that is not the standard's default (section 3.2.2.3)."""
         limits = connection.limits
         asked = connect.properties
         properties = Properties()
-        session = connection.session
-        if session is not None and session.expiry_interval != connection.session_expiry_interval:
-            properties.session_expiry_interval = session.expiry_interval
+        if expiry_interval != connection.session_expiry_interval:
+            properties.session_expiry_interval = expiry_interval
         if limits.receive_maximum != 65535:
             properties.receive_maximum = limits.receive_maximum
         if limits.maximum_qos < 2:
