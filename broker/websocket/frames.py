@@ -173,6 +173,11 @@ class FrameDecoder:
         self._utf8: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
         self._close_sent: bool = False
 
+    @property
+    def replying(self) -> bool:
+        """Whether `take_replies` has something to send."""
+        return len(self._replies) > 0
+
     def take_replies(self) -> bytes:
         """The Pong and Close frames to be sent now; empty when there are none."""
         if not self._replies:

@@ -40,6 +40,7 @@ REQUEST_LINE_BYTES: Final = 8 * 1024
 HEADER_FIELDS: Final = 64
 
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+_CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class _Upgrade(ServerProtocol):
@@ -162,6 +163,9 @@ class HttpDoor:
         if head.count(b"\n") > HEADER_FIELDS + 2:
             self._refuse(431, f"There are more than {HEADER_FIELDS} header fields.")
             return
+        if _CONTROLS.search(head):  # h11 lets most of them pass in field values, which end in logs and other programs
+            self._refuse(400, "There is a control character in the head.")
+            return
         parser = h11.Connection(h11.SERVER, self._head_bytes)
         try:
             parser.receive_data(head)
@@ -171,6 +175,9 @@ class HttpDoor:
             return
         if not isinstance(event, h11.Request):
             self._refuse(400, "This is not an HTTP/1.1 request.")
+            return
+        if not event.http_version.startswith(b"1."):
+            self._refuse(505, "This is not HTTP/1.1.")
             return
         fields = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers]
         headers: dict[str, str] = {}

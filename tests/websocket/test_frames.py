@@ -112,8 +112,11 @@ def test_any_framing_and_any_cut_gives_the_same_stream_of_bytes(
 def test_a_ping_between_fragments_is_answered_with_its_data() -> None:
     decoder = server()
     data = frame(BINARY, b"a", final=False) + frame(PING, b"x" * 125) + frame(CONTINUATION, b"b")
+    assert not decoder.replying
     assert decoder.feed(data) == b"ab"
+    assert decoder.replying
     assert decoder.take_replies() == bytes((0x8A, 125)) + b"x" * 125
+    assert not decoder.replying
     assert decoder.take_replies() == b""
 
 
