@@ -61,8 +61,8 @@ format: setup-dev  ## Put the source into the project's format
 conformance: setup-dev  ## Write docs/conformance.md anew
 	@$(RUN) -m tests.conformance.generate
 
-schema: setup  ## Write config/broker.schema.json anew
-	@$(RUN) -m broker config schema > config/broker.schema.json
+schema: setup  ## Write config/broker.toml, its schema and the tables of its guide anew
+	@$(RUN) -m broker.config.text
 
 autobahn: setup-dev  ## Run Autobahn's fuzzing client against the frame layer (needs a Python 2.7)
 	@$(RUN) -m tests.websocket.autobahn
