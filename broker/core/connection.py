@@ -105,6 +105,7 @@ class Connection:
         self.dropped = 0  # QoS 0 messages dropped for this slow reader
         self.last_published = -math.inf
         self.end_reason = ""
+        self.peer_is_done = False  # the peer has sent its last byte: DISCONNECT, or the end of the stream
 
     @property
     def ended(self) -> bool:
@@ -117,6 +118,16 @@ class Connection:
         return self.session.client_identifier if self.session is not None else self.peer.address
 
     # -- The transport
+
+    def identify(self, transport: str) -> None:
+        """The first bytes have told what this is: count it under that transport."""
+        if transport != self.peer.transport:
+            self.stats.connections -= 1
+            self.stats.accepted -= 1
+            self.peer.transport = transport
+            self.stats = self.outbox.stats = self.broker.stats.transport(transport)
+            self.stats.connections += 1
+            self.stats.accepted += 1
 
     def receive(self, data: bytes, now: float) -> None:
         """Bytes from the peer."""
@@ -186,7 +197,6 @@ class Connection:
         """The Network Connection is gone without a DISCONNECT: the Will Message is due [MQTT-3.1.2-8]."""
         if self.state != ENDED:
             self._over(reason, now, will=True)
-        self.outbox.clear()
 
     # -- Packets
 
@@ -341,6 +351,7 @@ class Connection:
             if self.session_expiry_interval == 0 and interval != 0:
                 raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "Session Expiry Interval was 0 at CONNECT")
             session.expiry_interval = min(interval, self.limits.session_expiry_maximum)
+        self.peer_is_done = True  # [MQTT-3.14.4-2]
         self._over("client disconnected", now, will=packet.reason != ReasonCode.SUCCESS)
         self.outbox.touch()
 

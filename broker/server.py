@@ -1,0 +1,174 @@
+"""The server: a Broker, its listeners and its tasks, put together from a Config. The only file that knows everything.
+
+`serve` embeds it: `async with serve(config) as server:`. `run` is the command's: until SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from broker import __version__
+from broker.config import Config
+from broker.core.broker import Broker
+from broker.core.limits import Limits
+from broker.transport.complaints import log
+from broker.transport.layers import HTTP, MQTT, Layers
+from broker.transport.listeners import Listener, listen
+from broker.transport.pump import Pump
+from broker.transport.stream import serve_stream
+from broker.transport.ticker import Ticker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from broker.core.ports import Authenticator, Peer, Watcher
+
+COLLECT_AFTER = 50_000  # more new objects than freed ones before the collector looks; measured in docs/decisions
+
+
+class Server:
+    """A running broker. `listeners` say where it listens (`url`, `host`, `port`, `type`); `broker` is the core."""
+
+    def __init__(self, config: Config, authenticator: Authenticator | None = None) -> None:
+        self.config = config
+        self.broker = Broker(config.server_limits(), authenticator, version=__version__)
+        self.listeners: list[Listener] = []
+        self._pump = Pump(self.broker)
+        self._ticker = Ticker(self.broker, self._pump)
+        self._stream_limits = Limits()
+
+    async def serve_stream(
+        self,
+        stream: trio.abc.Stream,
+        *,
+        transport: str = "memory",
+        websocket: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        """Serve one Network Connection on any stream until it ends; `limits` default to those of the configuration."""
+        now = trio.current_time()
+        layers = Layers(
+            self.broker,
+            limits or self._stream_limits,
+            HTTP if websocket else MQTT,
+            transport,
+            "ws" if websocket else transport,
+            transport,
+            True,
+            now,
+        )
+        self._settle(now)
+        await serve_stream(stream, layers, self.broker, self._settle)
+
+    def _settle(self, now: float) -> None:
+        self._pump.flush(now)
+        self._ticker.check()
+
+    def _open(self) -> None:
+        """Open all listeners, or none."""
+        config = self.config
+        self._stream_limits = config.limits.build()
+        try:
+            for each in config.listeners:
+                self.listeners.append(
+                    listen(each.type, each.build_limits(), each.host or "", each.port or 0, each.path or "", each.mode)
+                )
+        except BaseException:
+            for listener in self.listeners:
+                listener.close()
+            raise
+
+    def _start(self, nursery: trio.Nursery) -> None:
+        for listener in self.listeners:
+            self._pump.listen(listener)
+        now = trio.current_time()
+        self.broker.start(now)
+        nursery.start_soon(self._pump.run, nursery, self._ticker.check)
+        nursery.start_soon(self._ticker.run)
+
+    async def _stop(self) -> None:
+        """Accept no more, say goodbye, and give what is unsent a bounded time to leave."""
+        self._pump.stop_accepting()
+        now = trio.current_time()
+        self.broker.shut_down(now)
+        self._settle(now)
+        with trio.move_on_after(self.broker.limits.shutdown_timeout):
+            await self._pump.all_closed()
+
+
+@asynccontextmanager
+async def serve(
+    config: Config | None = None,
+    *,
+    authenticator: Authenticator | None = None,
+    watchers: tuple[Watcher, ...] = (),
+) -> AsyncIterator[Server]:
+    """Run a broker for as long as the block lasts. Without a Config: TCP on 127.0.0.1:1883, WebSocket on :8080.
+
+    Leaving the block shuts it down in an orderly way: DISCONNECT 0x8B to 5.0 Clients, outboxes flushed within
+    `server.shutdown_timeout`. Raises ListenError when an address can't be had and ConfigError when a listener beyond
+    loopback would let anybody in.
+    """
+    config = config or Config.default()
+    config.check_access(authenticated=authenticator is not None)
+    server = Server(config, authenticator)
+    server.broker.watchers = (_Log(), *watchers)
+    server._open()
+    fault: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            server._start(nursery)
+            try:
+                yield server
+            except Exception as error:
+                fault = error
+                raise
+            finally:
+                with trio.CancelScope(shield=True):
+                    await server._stop()
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup:
+        if fault is None:
+            raise
+        raise fault from None  # the caller's own, as it was: the nursery is our business
+    finally:
+        server._pump.close()
+
+
+async def run(
+    config: Config, *, started: Callable[[Server], None] | None = None, authenticator: Authenticator | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then shut down in an orderly way. `started` is called once all listen."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with serve(config, authenticator=authenticator) as server:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(COLLECT_AFTER, 20, 100)
+            if started is not None:
+                started(server)
+            async for number in signals:
+                log.info("%s: shutting down", signal.Signals(number).name)
+                break
+
+
+class _Log:
+    """The Watcher that tells the log."""
+
+    def connected(self, client_identifier: str, peer: Peer) -> None:
+        log.debug("%s connected from %s over %s", _shown(client_identifier), peer.address, peer.transport)
+
+    def disconnected(self, client_identifier: str, peer: Peer, reason: str) -> None:
+        log.debug("%s disconnected from %s: %s", _shown(client_identifier), peer.address, _shown(reason))
+
+    def refused(self, client_identifier: str, peer: Peer, reason: str) -> None:
+        log.debug("%s refused, from %s: %s", _shown(client_identifier), peer.address, _shown(reason))
+
+
+def _shown(text: str) -> str:
+    """A stranger's words in one line of bounded length, without control characters."""
+    return text[:200].encode("unicode_escape").decode("ascii")

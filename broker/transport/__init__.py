@@ -1,0 +1,1 @@
+"""Floor 2: sockets and streams. Trio begins here."""

@@ -1,0 +1,198 @@
+"""From bytes on the wire to a Connection and back: the layers of one Network Connection, without any I/O.
+
+    [first bytes: MQTT | HTTP] -> [HTTP head -> WebSocket frames] -> Connection
+
+A door (`link`, over a socket; `stream`, over a Trio stream) hands what it has read to `receive` and writes what `take`
+gives. `receive` is an attribute: it is the method of the layer that is present, in the end the Connection's own, so
+that plain MQTT pays nothing for the choice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broker.core.connection import CONNECTED
+from broker.core.ports import Peer
+from broker.websocket.frames import (
+    GOING_AWAY,
+    NORMAL_CLOSURE,
+    POLICY_VIOLATION,
+    FrameDecoder,
+    binary_frames,
+    ping_frame,
+)
+from broker.websocket.handshake import READING, REFUSED, UPGRADED, HttpDoor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.core.broker import Broker
+    from broker.core.limits import Limits
+
+MQTT: Final = "mqtt"
+HTTP: Final = "http"
+AUTO: Final = "auto"
+
+TAKE_BYTES: Final = 256 * 1024  # taken from an outbox at once, so that a short write keeps little
+TLS_HANDSHAKE: Final = 0x16
+
+_FIRST_LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class Layers:
+    """See the module. `kind` is what may come: MQTT, HTTP (and WebSocket in it), or AUTO for either by its first byte.
+
+    `loopback` says that the connection came in at a loopback address. `transport` names it for MQTT without a
+    WebSocket; with one it is "ws".
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        kind: str,
+        address: str,
+        transport: str,
+        listener: str,
+        loopback: bool,
+        now: float,
+    ) -> None:
+        self.connection = broker.accept(Peer(address, transport, listener), limits, now)
+        self.outbox = self.connection.outbox
+        self.limits = limits
+        self._loopback = loopback
+        self._http: HttpDoor | None = None
+        self._frames: FrameDecoder | None = None
+        self._eof = False
+        self._control: list[bytes] = []  # bytes that go out as they are, before any payload
+        self.on_close: Callable[[], None] = _nothing
+        self.plain = False  # nothing but MQTT: the outbox goes out as it is
+        self.receive: Callable[[bytes, float], None]
+        if kind == MQTT:
+            self.plain = True
+            self.receive = self.connection.receive
+        elif kind == HTTP:
+            self._begin_http()
+        else:
+            self.receive = self._receive_first
+
+    @property
+    def peer_is_done(self) -> bool:
+        """Whether the peer has said its last word, so that nothing is lost by closing at once."""
+        frames = self._frames
+        if frames is None or self._eof:
+            return self.connection.peer_is_done
+        return frames.closed and not frames.violation
+
+    # -- In
+
+    def eof(self, now: float) -> None:
+        """The peer will send no more: what it has sent is processed, the connection is over."""
+        self._eof = self.connection.peer_is_done = True
+        self.connection.lost(now, "closed by the peer")
+        self.outbox.touch()
+
+    def _receive_first(self, data: bytes, now: float) -> None:
+        first = data[0]
+        if first in _FIRST_LETTERS:
+            self._begin_http()
+        else:
+            if first == TLS_HANDSHAKE:
+                self.connection.lost(now, "TLS on a listener without TLS")
+                self.outbox.touch()
+                return
+            self.plain = True
+            self.connection.identify("tcp")
+            self.receive = self.connection.receive
+        self.receive(data, now)
+
+    def _begin_http(self) -> None:
+        limits = self.limits
+        self._http = HttpDoor(
+            limits.websocket_paths,
+            limits.websocket_subprotocols,
+            limits.require_subprotocol,
+            limits.origins,
+            loopback=self._loopback,
+        )
+        self.connection.identify("ws")
+        self.receive = self._receive_http
+
+    def _receive_http(self, data: bytes, now: float) -> None:
+        http = self._http
+        assert http is not None
+        connection = self.connection
+        http.feed(data)
+        if http.outcome == READING:
+            return
+        self._http = None
+        self.outbox.touch()
+        if http.outcome == UPGRADED:
+            self._control.append(http.response)
+            connection.peer.headers = http.headers
+            self._frames = FrameDecoder(self.limits.connect_packet_size, self.limits.websocket_fragments)
+            self.receive = self._receive_frames
+            if http.leftover:
+                self._receive_frames(http.leftover, now)
+        elif http.outcome == REFUSED:
+            self._control.append(http.response)
+            connection.lost(now, f"HTTP request refused: {http.reason}")
+        else:
+            self._control.append(http.respond())
+            connection.lost(now, "plain HTTP request answered")
+
+    def _receive_frames(self, data: bytes, now: float) -> None:
+        frames = self._frames
+        assert frames is not None
+        connection = self.connection
+        payload = frames.feed(data)
+        if payload:
+            connection.receive(payload, now)
+            if frames.maximum == self.limits.connect_packet_size and connection.state == CONNECTED:
+                # The decoder keeps no payload, and a message may hold many packets; each has its own limit.
+                frames.maximum = 16 * self.limits.maximum_packet_size
+        replies = frames.take_replies()
+        if replies:
+            self._control.append(replies)
+            self.outbox.touch()
+        if frames.closed and not connection.ended:
+            connection.lost(now, f"WebSocket: {frames.violation or 'closed by the peer'}")
+            self.outbox.touch()
+
+    # -- Out
+
+    def ping(self) -> None:
+        """Keep a silent WebSocket alive through proxies that cut idle sockets."""
+        self._control.append(ping_frame())
+        self.outbox.touch()
+
+    @property
+    def websocket(self) -> bool:
+        return self._frames is not None
+
+    def take(self) -> bytes:
+        """The next bytes for the wire; empty when there are none. `outbox.sent()` when they have been written."""
+        frames = self._frames
+        if frames is None and not self._control:
+            return self.outbox.take(TAKE_BYTES)
+        data = b"".join(self._control)
+        self._control.clear()
+        if frames is None:
+            return data
+        payload = self.outbox.take(TAKE_BYTES)
+        if payload:
+            data += binary_frames(payload, self.limits.websocket_frame_bytes)
+        elif not data and self.connection.ended:
+            # After the last payload: the closing handshake begins from our side (RFC 6455 section 7.1.2).
+            return frames.close(self._close_code())
+        return data
+
+    def _close_code(self) -> int:
+        reason = self.connection.end_reason
+        if reason.startswith("0x8B"):
+            return GOING_AWAY
+        return POLICY_VIOLATION if reason.startswith("0x") else NORMAL_CLOSURE
+
+
+def _nothing() -> None:
+    return None

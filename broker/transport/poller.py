@@ -1,0 +1,83 @@
+"""Which sockets are ready: epoll on Linux, kqueue on macOS and the BSDs, behind one small class.
+
+The `selectors` module would make a key object for each event; this gives (file descriptor, mask) pairs. The poller's
+own descriptor becomes readable when a socket is ready, so that one Trio task can wait for all of them.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+from typing import Final
+
+READ: Final = 1
+WRITE: Final = 2
+
+if sys.platform == "linux":
+
+    class Poller:
+        """Level-triggered. A hung-up or broken socket is reported as readable: reading it says what is wrong."""
+
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+
+        def fileno(self) -> int:
+            return self._epoll.fileno()
+
+        def add(self, fd: int, interest: int) -> None:
+            self._epoll.register(fd, _EPOLL[interest])
+
+        def change(self, fd: int, before: int, interest: int) -> None:
+            """`before` is the interest so far."""
+            self._epoll.modify(fd, _EPOLL[interest])
+
+        def remove(self, fd: int, interest: int) -> None:
+            self._epoll.unregister(fd)
+
+        def poll(self, seconds: float) -> list[tuple[int, int]]:
+            """(fd, READ | WRITE) of what is ready; waits at most `seconds`."""
+            return [
+                (fd, (WRITE if mask & select.EPOLLOUT else 0) | (READ if mask & ~select.EPOLLOUT else 0))
+                for fd, mask in self._epoll.poll(seconds)
+            ]
+
+        def close(self) -> None:
+            self._epoll.close()
+
+    _EPOLL: Final = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)
+
+else:
+
+    class Poller:
+        """The same on kqueue, which keeps one filter for each direction."""
+
+        def __init__(self) -> None:
+            self._kqueue = select.kqueue()
+
+        def fileno(self) -> int:
+            return self._kqueue.fileno()
+
+        def add(self, fd: int, interest: int) -> None:
+            self.change(fd, 0, interest)
+
+        def change(self, fd: int, before: int, interest: int) -> None:
+            """`before` is the interest so far."""
+            changes = []
+            for bit, kind in ((READ, select.KQ_FILTER_READ), (WRITE, select.KQ_FILTER_WRITE)):
+                if (before ^ interest) & bit:
+                    changes.append(select.kevent(fd, kind, select.KQ_EV_ADD if interest & bit else select.KQ_EV_DELETE))
+            if changes:
+                self._kqueue.control(changes, 0)
+
+        def remove(self, fd: int, interest: int) -> None:
+            self.change(fd, interest, 0)
+
+        def poll(self, seconds: float) -> list[tuple[int, int]]:
+            """(fd, READ | WRITE) of what is ready; waits at most `seconds`."""
+            return [
+                (event.ident, WRITE if event.filter == select.KQ_FILTER_WRITE else READ)
+                for event in self._kqueue.control(None, 512, seconds)
+            ]
+
+        def close(self) -> None:
+            self._kqueue.close()

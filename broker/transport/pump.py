@@ -1,0 +1,345 @@
+"""The pump: one Trio task that reads and writes all sockets.
+
+A Trio task a connection costs ten microseconds for every small read, mostly in waking it. This task waits on one
+poller for all of them, takes every ready socket in turn without awaiting, and after each round flushes every dirty
+outbox once. Two things make that fit into Trio: after a busy round it asks its poller once more with a short timeout
+before it goes back to sleep through Trio (waking through Trio costs four times as much), and it passes a checkpoint
+every few milliseconds so that other tasks live.
+
+Whatever happens in one connection stays in it: a bug is logged once with the connection's name and ends that
+connection with 0x83.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from broker.core.deadlines import Deadlines
+from broker.packets.reasons import ReasonCode
+from broker.transport.complaints import Complaints, log
+from broker.transport.layers import Layers
+from broker.transport.link import LINGER, Link
+from broker.transport.poller import READ, WRITE, Poller
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from broker.core.broker import Broker
+    from broker.transport.listeners import Listener
+
+SECOND_LOOK: Final = 0.0005  # seconds to wait in the poller itself before sleeping through Trio
+CHECKPOINT: Final = 0.005  # seconds of work between two checkpoints
+ACCEPTED_AT_ONCE: Final = 64
+ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when file descriptors have run out
+WATERMARK_LOOK: Final = 0.05  # seconds between two looks at the bytes that slow readers hold
+
+# Kinds in the pump's own deadlines
+PING: Final = 0
+LINGERING: Final = 1
+STALLED: Final = 2
+ACCEPT_AGAIN: Final = 3
+WATERMARK: Final = 4
+
+_OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
+
+
+class Pump:
+    """See the module. `wake` is called when an earlier deadline than before may have come up."""
+
+    def __init__(self, broker: Broker, clock: Callable[[], float] = trio.current_time) -> None:
+        self.broker = broker
+        self.clock = clock
+        self.now = clock()
+        self.poller = Poller()
+        self.links: dict[int, Link] = {}
+        self.listeners: dict[int, Listener] = {}
+        self.stalled: dict[Link, None] = {}
+        self.complaints = Complaints()
+        self.accepting = True
+        self._deadlines = Deadlines()
+        self._watching = False  # a look at the watermark is due
+        self._held_back: list[Link] = []  # publishers that are not read while slow readers hold too much
+        self._nursery: trio.Nursery | None = None
+        self._link_closed = trio.Event()
+        self._wake: Callable[[], None] = _nothing
+
+    # -- The loop
+
+    async def run(self, nursery: trio.Nursery, wake: Callable[[], None]) -> None:
+        """Serve until cancelled. Waiting for an authenticator happens in `nursery`."""
+        self._nursery = nursery
+        self._wake = wake
+        poller = self.poller
+        clock = self.clock
+        awaited = clock()
+        while True:
+            ready = poller.poll(0)
+            if not ready and not self.broker.dirty:
+                ready = poller.poll(SECOND_LOOK)
+                if not ready:
+                    await trio.lowlevel.wait_readable(poller.fileno())
+                    awaited = clock()
+                    continue
+            self.now = now = clock()
+            self.round(ready, now)
+            self._wake()
+            if now - awaited > CHECKPOINT:
+                await trio.lowlevel.checkpoint()
+                awaited = clock()
+
+    def round(self, ready: list[tuple[int, int]], now: float) -> None:
+        """Every ready socket in turn, then one flush."""
+        links = self.links
+        for fd, mask in ready:
+            link = links.get(fd)
+            if link is None:
+                listener = self.listeners.get(fd)
+                if listener is not None:
+                    self.accept(listener, now)
+                continue
+            try:
+                if mask & WRITE:
+                    link.writable(now)
+                if mask & READ and not link.closed:
+                    link.readable(now)
+            except Exception as error:
+                self.bug(link, error, now)
+        self.flush(now)
+
+    def flush(self, now: float) -> None:
+        """Let dirty outboxes leave. Also for whoever makes them dirty outside a round."""
+        self.now = now
+        broker = self.broker
+        broker.flush(now)
+        if broker.faults:
+            for connection, error in broker.faults:
+                log.error("a bug, met while writing to %s", connection.name, exc_info=error)
+            broker.faults.clear()
+
+    def bug(self, link: Link, error: Exception, now: float) -> None:
+        """Log it, end that connection, go on."""
+        connection = link.layers.connection
+        log.error("a bug, met in the connection of %s", connection.name, exc_info=error)
+        connection.end(ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error", now)
+        if connection.outbox.sink is None:
+            link.abort("internal error", now)
+
+    # -- Sockets
+
+    def listen(self, listener: Listener) -> None:
+        """Accept on a listening socket from now on."""
+        fd = listener.socket.fileno()
+        self.listeners[fd] = listener
+        self.poller.add(fd, READ)
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets: new Clients are refused by the system."""
+        self.accepting = False
+        for fd, listener in list(self.listeners.items()):
+            if not listener.paused:
+                self.poller.remove(fd, READ)
+            listener.close()
+        self.listeners.clear()
+
+    def accept(self, listener: Listener, now: float) -> None:
+        """Take new connections, many at a time."""
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                connected, address = listener.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._pause_accepting(listener, now, error)
+                    return
+                continue  # that one is gone before it was here
+            try:
+                self._accepted(listener, connected, address, now)
+            except OSError as error:
+                connected.close()
+                self.complaints.complain(now, logging.WARNING, "accept", f"{listener.url}: accepting failed: {error}")
+
+    def _accepted(self, listener: Listener, connected: socket.socket, address: object, now: float) -> None:
+        limits = listener.limits
+        if limits.max_connections and listener.connections >= limits.max_connections:
+            connected.close()
+            self.complaints.complain(
+                now,
+                logging.WARNING,
+                f"full {listener.url}",
+                f"{listener.url}: {limits.max_connections} connections, no more are let in (limits.max_connections)",
+            )
+            return
+        connected.setblocking(False)
+        listener.prepare(connected)
+        layers = Layers(
+            self.broker,
+            limits,
+            listener.kind,
+            listener.peer_name(address),
+            listener.transport,
+            listener.url,
+            listener.is_loopback(connected),
+            now,
+        )
+        link = Link(self, connected, layers)
+        self.links[link.fd] = link
+        listener.connections += 1
+        layers.on_close = listener.closed_one
+        self.poller.add(link.fd, READ)
+        if limits.websocket_ping_interval > 0 and listener.kind != "mqtt":
+            self._deadlines.add(now + limits.websocket_ping_interval, PING, link)
+
+    def _pause_accepting(self, listener: Listener, now: float, error: OSError) -> None:
+        """No more file descriptors: leave new connections in the backlog for a moment, the present ones live on."""
+        self.complaints.complain(
+            now,
+            logging.ERROR,
+            "resources",
+            f"{listener.url}: cannot accept: {error.strerror}; waiting for connections to close (raise `ulimit -n`)",
+        )
+        if not listener.paused:
+            listener.paused = True
+            self.poller.change(listener.socket.fileno(), READ, 0)
+            self._deadlines.add(now + ACCEPT_PAUSE, ACCEPT_AGAIN, listener)
+
+    def forget(self, link: Link) -> None:
+        """A link closes."""
+        if self.links.pop(link.fd, None) is not None:
+            self.poller.remove(link.fd, link.interest)
+        self.stalled.pop(link, None)
+        self.broker.gone(link.layers.connection)
+        self._link_closed.set()
+        link.layers.on_close()
+
+    # -- What a link asks for
+
+    def stall(self, link: Link) -> None:
+        """Bytes wait for a slow reader: it must take some within the write stall timeout."""
+        link.progress_at = self.now
+        if link not in self.stalled:
+            self.stalled[link] = None
+            self._deadlines.add(self.now + link.layers.limits.write_stall_timeout, STALLED, link)
+            if not self._watching:
+                self._watching = True
+                self._deadlines.add(self.now + WATERMARK_LOOK, WATERMARK, self)
+
+    def linger(self, link: Link) -> None:
+        self._deadlines.add(self.now + LINGER, LINGERING, link)
+
+    def wait_for(self, link: Link) -> None:
+        """An authenticator wants to be awaited: this link is not read meanwhile, all others are."""
+        nursery = self._nursery
+        if nursery is not None and not link.paused:
+            link.pause()
+            nursery.start_soon(self._authenticate, link)
+
+    async def _authenticate(self, link: Link) -> None:
+        connection = link.layers.connection
+        waiting = connection.waiting
+        if waiting is None:
+            return
+        try:
+            answer = await waiting
+            now = self.clock()
+            connection.authenticated(answer, now)
+            if not connection.ended:
+                connection.receive(b"", now)
+        except Exception as error:  # the authenticator's fault: fail closed
+            self.bug(link, error, self.clock())
+        link.resume()
+        self.flush(self.clock())
+        self._wake()
+
+    # -- What is due
+
+    def next_deadline(self) -> float:
+        if self.broker.dirty:
+            return self.now
+        return self._deadlines.next()
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        self.now = now
+        for _, kind, subject in self._deadlines.due(now):
+            if kind == WATERMARK:
+                self._look_at_watermark(now)
+            elif kind == ACCEPT_AGAIN:
+                listener: Listener = subject  # type: ignore[assignment]  # the kind says so
+                if self.accepting:
+                    listener.paused = False
+                    self.poller.change(listener.socket.fileno(), 0, READ)
+            else:
+                assert isinstance(subject, Link)
+                if not subject.closed:
+                    self._tick_link(subject, kind, now)
+
+    def _tick_link(self, link: Link, kind: int, now: float) -> None:
+        limits = link.layers.limits
+        if kind == LINGERING:
+            link.close()
+        elif kind == STALLED:
+            if link in self.stalled:
+                due = link.progress_at + limits.write_stall_timeout
+                if due <= now:
+                    link.abort(f"took no byte for {limits.write_stall_timeout:g} s", now)
+                else:
+                    self._deadlines.add(due, STALLED, link)
+        elif kind == PING:
+            idle_since = max(link.last_sent, link.layers.connection.last_received)
+            due = idle_since + limits.websocket_ping_interval
+            if due <= now:
+                if link.layers.websocket and link.unsent is None and not link.shut:
+                    link.layers.ping()
+                due = now + limits.websocket_ping_interval
+            self._deadlines.add(due, PING, link)
+
+    def _look_at_watermark(self, now: float) -> None:
+        """While slow readers hold more than the broker may buffer, those who publish are not read."""
+        held = sum([link.layers.outbox.size for link in self.stalled])
+        most = self.broker.limits.buffered_bytes
+        if held > most:
+            if not self._held_back:
+                self.complaints.complain(
+                    now,
+                    logging.WARNING,
+                    "watermark",
+                    f"slow readers hold {held} bytes (server.buffered_bytes is {most}): publishers wait",
+                )
+            for link in self.links.values():
+                if not link.paused and not link.shut and link.layers.connection.last_published > now - 1.0:
+                    link.pause()
+                    self._held_back.append(link)
+        elif self._held_back and held < most // 2:
+            for link in self._held_back:
+                if not link.closed:
+                    link.resume()
+            self._held_back.clear()
+        if self.stalled or self._held_back:
+            self._deadlines.add(now + WATERMARK_LOOK, WATERMARK, self)
+        else:
+            self._watching = False
+
+    # -- The end
+
+    async def all_closed(self) -> None:
+        """Wait until the last link is gone."""
+        while self.links:
+            self._link_closed = trio.Event()
+            await self._link_closed.wait()
+
+    def close(self) -> None:
+        """Close everything at once."""
+        self.stop_accepting()
+        for link in list(self.links.values()):
+            link.abort("the server stopped", self.now)
+        self.poller.close()
+
+
+def _nothing() -> None:
+    return None

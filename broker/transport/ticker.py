@@ -1,0 +1,44 @@
+"""One task that sleeps until something is due: Keep Alive, wills, expiry, pings, stalls."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from broker.core.broker import Broker
+    from broker.transport.pump import Pump
+
+
+class Ticker:
+    """Call `check` after anything that may have brought an earlier deadline."""
+
+    def __init__(self, broker: Broker, pump: Pump) -> None:
+        self._broker = broker
+        self._pump = pump
+        self._asleep_until = -math.inf
+        self._woken = trio.Event()
+
+    def check(self) -> None:
+        """Wake the task if the next deadline is before the one that it sleeps for."""
+        if self._next() < self._asleep_until:
+            self._asleep_until = -math.inf
+            self._woken.set()
+
+    def _next(self) -> float:
+        return min(self._broker.next_deadline(), self._pump.next_deadline())
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            self._woken = trio.Event()
+            self._asleep_until = self._next()
+            with trio.move_on_at(self._asleep_until):
+                await self._woken.wait()
+            self._asleep_until = -math.inf
+            now = trio.current_time()
+            self._pump.tick(now)
+            self._broker.tick(now)
+            self._pump.flush(now)
