@@ -1,0 +1,168 @@
+"""Keeping a Client connected: one Network Connection after the other, and whoever waits for something.
+
+`Keeper.run` is the task. `Client` and `Messages` are what an application sees of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from broker.client.connection import Connection
+from broker.client.errors import CannotConnect, ClientError, ConnectRefused, Disconnected
+from broker.packets.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from broker.client.backoff import Backoff
+    from broker.client.protocol import Protocol
+    from broker.client.requests import Request
+    from broker.client.transport import Wire
+
+LEAVE_TIMEOUT: Final = 3.0  # seconds for leaving, all in all
+
+# Refusals and DISCONNECTs after which to come back would be wrong, or would do no good
+FINAL_REASONS: Final = frozenset(
+    {
+        ReasonCode.UNSUPPORTED_PROTOCOL_VERSION,
+        ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
+        ReasonCode.BAD_USER_NAME_OR_PASSWORD,
+        ReasonCode.NOT_AUTHORIZED,
+        ReasonCode.BANNED,
+        ReasonCode.BAD_AUTHENTICATION_METHOD,
+        ReasonCode.SESSION_TAKEN_OVER,
+        ReasonCode.USE_ANOTHER_SERVER,
+        ReasonCode.SERVER_MOVED,
+    }
+)
+
+
+class Keeper:
+    """Keeps `protocol` connected over what `open_wire` opens.
+
+    `reconnect` None means a single Network Connection. With `patient` the first attempt may fail like any other;
+    without, its failure is the end.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        open_wire: Callable[[], Awaitable[Wire]],
+        reconnect: Backoff | None,
+        patient: bool,
+    ) -> None:
+        self.protocol = protocol
+        self.ended: ClientError | None = None  # why there will be no Network Connection any more
+        self._open_wire = open_wire
+        self._reconnect = reconnect
+        self._patient = patient
+        self._connection: Connection | None = None
+        self._changed = trio.Event()  # connected or ended, one of them changed
+        self._leaving = False
+
+    # -- the task
+
+    async def run(self) -> None:
+        """Connect, and again when the Network Connection is lost, until `ended`."""
+        protocol = self.protocol
+        delays = None if self._reconnect is None else self._reconnect.delays()
+        while True:
+            connack = protocol.connack
+            error = await self._attempt()
+            accepted = protocol.connack is not connack and not isinstance(error, ConnectRefused)
+            protocol.lost()
+            self._tell()
+            if self._reconnect is None or self._leaving or _is_final(error) or not (self._patient or accepted):
+                break
+            if accepted:
+                self._patient = True
+                delays = self._reconnect.delays()
+            assert delays is not None
+            await trio.sleep(next(delays))
+        self.end(error)
+
+    async def _attempt(self) -> ClientError:
+        """One Network Connection, from its opening to its end; why it ended."""
+        timeout = self.protocol.settings.connect_timeout
+        try:
+            with trio.fail_after(timeout):
+                wire = await self._open_wire()
+        except CannotConnect as error:
+            return error
+        except trio.TooSlowError:
+            return CannotConnect(f"no Network Connection within {timeout:g} s")
+        self._connection = Connection(self.protocol, wire, self._tell)
+        try:
+            return await self._connection.run()
+        finally:
+            self._connection = None
+
+    def end(self, error: ClientError) -> None:
+        """It is over: everybody who waits is told. Only the first call counts."""
+        if self.ended is None:
+            self.ended = error
+            self.protocol.fail(error)
+            self._tell()
+
+    async def leave(self) -> None:
+        """DISCONNECT, and wait until the Server has closed; also in a cancelled task, but not for long."""
+        self._leaving = True
+        connection = self._connection
+        if connection is None or not self.protocol.connected:
+            return
+        self.protocol.close()
+        connection.end()
+        with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
+            while self.ended is None:
+                await self._changed.wait()
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    # -- those who wait
+
+    def check(self) -> None:
+        """Raise what ended it all."""
+        if self.ended is not None:
+            raise self.ended
+
+    async def connected(self) -> None:
+        """Wait until there is a Network Connection with its CONNACK; raise what ended it all."""
+        while not self.protocol.connected:
+            self.check()
+            await self._changed.wait()
+
+    async def settled(self, request: Request, answered: bool = True) -> None:
+        """Wait for `request`; raise its error. `answered`: the Server's answer settles it, so it must be read."""
+        self.wake()
+        if not request.done:
+            event = trio.Event()
+            request.settled = event.set
+            if answered:
+                self.protocol.awaited += 1
+                self.read_on()
+            try:
+                await event.wait()
+            finally:
+                request.settled = None
+                if answered:
+                    self.protocol.awaited -= 1
+        if request.error is not None:
+            raise request.error
+
+    def wake(self) -> None:
+        """Something may be there to be sent."""
+        if self._connection is not None:
+            self._connection.wake()
+
+    def read_on(self) -> None:
+        """There may be a reason to read."""
+        if self._connection is not None:
+            self._connection.read_on()
+
+
+def _is_final(error: ClientError) -> bool:
+    return isinstance(error, ConnectRefused | Disconnected) and error.reason in FINAL_REASONS

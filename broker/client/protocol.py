@@ -1,0 +1,562 @@
+"""What an MQTT Client knows and decides, without input or output: bytes in, bytes out, time passed in.
+
+Who calls what:
+
+- the application, at any time: `publish`, `cancel`, `subscribe`, `leave`, `unsubscribe`, `through`;
+- the connection, for one Network Connection after the other: `open`, then `receive` with what was read, `take` for
+  what is to be written and `handed` once it is, `tick` when `deadline` has come, and `lost` at its end;
+- at the very end, once: `close` for an orderly one, and `fail`.
+
+A fault, ours or the Server's, sets `error`; the connection flushes what `take` still gives and closes. The Session
+lives in `publications`, `deliveries` and `subscriptions`, beyond the Network Connection (section 4.1).
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from broker.client.deliveries import Deliveries
+from broker.client.errors import (
+    CannotConnect,
+    ClientError,
+    ConnectRefused,
+    Disconnected,
+    PublishRefused,
+    SubscribeRefused,
+    reason_code,
+)
+from broker.client.message import Message
+from broker.client.publications import Publication, Publications
+from broker.client.requests import PacketIdentifiers, Request
+from broker.client.subscriptions import Subscription, Subscriptions
+from broker.packets.codes import REASONS_FROM_CLIENT
+from broker.packets.decode import Decoder, DecoderLimits
+from broker.packets.encode import PINGREQ_PACKET, acknowledgement, encode, puback, pubrec, pubrel
+from broker.packets.reasons import ProtocolError, ReasonCode
+from broker.packets.topics import SHARE_PREFIX, split_share
+from broker.packets.types import (
+    DISCONNECT,
+    MQTT_5_0,
+    NO_PROPERTIES,
+    PUBCOMP,
+    PUBREL,
+    Connack,
+    Connect,
+    ControlPacket,
+    Disconnect,
+    Pingresp,
+    Properties,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+    Will,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PING_SHARE: Final = 0.75  # of the Keep Alive without a packet, then a PINGREQ: leaves time for it to arrive
+NO_MAXIMUM: Final = 268_435_460  # bytes: the largest packet that MQTT can express
+
+
+class Settings:
+    """What is asked of a Server; the attributes are the arguments of `broker.client.connect`."""
+
+    def __init__(self) -> None:
+        self.version = MQTT_5_0
+        self.client_identifier = ""
+        self.clean_start = True
+        self.session_expiry_interval = 0  # seconds; 5.0 only
+        self.end_session = False  # on leaving, whatever `session_expiry_interval` says
+        self.keep_alive = 60  # seconds
+        self.ping_timeout = 10.0  # seconds
+        self.connect_timeout = 10.0  # seconds
+        self.user_name: str | None = None
+        self.password: bytes | None = None
+        self.will: Will | None = None
+        self.receive_maximum = 256
+        self.maximum_packet_size = 16 * 1024 * 1024  # bytes
+        self.topic_alias_maximum = 64
+        self.user_properties: list[tuple[str, str]] = []
+
+
+class Unsubscription(Request):
+    """An UNSUBSCRIBE and its answer; `reasons` is empty before 5.0."""
+
+    __slots__ = ("reasons", "topic_filters")
+
+    def __init__(self, topic_filters: list[str]) -> None:
+        super().__init__()
+        self.topic_filters = topic_filters
+        self.reasons: dict[str, ReasonCode] = {}
+
+
+class Protocol:
+    """One Client. `connected` is true from CONNACK to the end of the Network Connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.version = settings.version
+        self.client_identifier = settings.client_identifier
+        self.connected = False
+        self.error: ClientError | None = None  # of the present Network Connection
+        self.connack: Connack | None = None
+        self.reading = True  # false while the connection does not read, so that no answer can be missed
+        self.spill = False  # whether QoS 0 messages for a full buffer are dropped
+        self.awaited = 0  # how many applications wait for an answer of the Server
+        self.identifiers = PacketIdentifiers()
+        self.publications = Publications(self.identifiers)
+        self.deliveries = Deliveries(settings.receive_maximum if settings.version == MQTT_5_0 else 0)
+        self.subscriptions = Subscriptions()
+
+        self._limits = DecoderLimits()
+        self._limits.maximum_packet_size = settings.maximum_packet_size
+        self._limits.properties_bytes = settings.maximum_packet_size
+        self._limits.acknowledgement_bytes = settings.maximum_packet_size
+        self._limits.user_properties = 0  # any number
+        self._limits.topic_levels = 0
+        self._limits.topic_bytes = 65_535
+        self._decoder = Decoder(self._limits, self.version, server=False)
+        self._outbox: list[bytes] = []
+        self._handing: list[Publication] = []  # QoS 0, in the outbox
+        self._subscribing: dict[int, Subscription] = {}
+        self._unsubscribing: dict[int, Unsubscription] = {}
+        self._unsubscriptions: list[Unsubscription] = []  # not sent yet
+        self._aliases: dict[int, str] = {}
+        self._had_session = False
+        self._clean_start = settings.clean_start  # of the last CONNECT
+        self._closed = False  # DISCONNECT is sent or received, or the Network Connection gone
+        self._keep_alive = 0.0
+        self._last_sent = 0.0
+        self._last_received = 0.0
+        self._ping_sent = inf  # when the PINGREQ went out that has no PINGRESP yet
+        self._connack_due = inf
+        self._no_limits()
+
+    def _no_limits(self) -> None:
+        """What a Server that announces nothing lets us do (section 3.2.2.3)."""
+        self._maximum_packet_size = NO_MAXIMUM
+        self._maximum_qos = 2
+        self._retain_available = True
+        self._wildcard_subscription_available = True
+        self._shared_subscription_available = True
+        self._subscription_identifier_available = self.version == MQTT_5_0
+
+    # -- the application
+
+    def publish(self, publication: Publication) -> None:
+        """Send it as soon as may be; it is settled when acknowledged, or at QoS 0 when handed to the transport."""
+        self.publications.add(publication)
+        if self.connected:
+            self._send_publications()
+
+    def cancel(self, publication: Publication) -> None:
+        self.publications.cancel(publication)
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Settled by SUBACK; with SubscribeRefused when one Topic Filter is refused, and then all are given up."""
+        self.subscriptions.add(subscription)
+        if self.connected:
+            self._send_subscribe(subscription)
+
+    def leave(self, subscription: Subscription, keep: bool) -> None:
+        """The iterator is left; with `keep` the Session keeps the subscription."""
+        self.subscriptions.remove(subscription, keep)
+        self._acknowledge()
+        if not keep and subscription.ended is None:
+            self._unsubscribe(Unsubscription(subscription.topic_filters))
+
+    def unsubscribe(self, unsubscription: Unsubscription) -> None:
+        """End subscriptions of the Session that no iterator has; settled by UNSUBACK."""
+        self.subscriptions.forget(split_share(topic_filter)[1] for topic_filter in unsubscription.topic_filters)
+        self._acknowledge()
+        self._unsubscribe(unsubscription)
+
+    def through(self, subscription: Subscription) -> None:
+        """The application is through with the message in hand: it may be acknowledged."""
+        if subscription.in_hand is not None:
+            subscription.through()
+            self._acknowledge()
+
+    # -- the Network Connection
+
+    def open(self, now: float) -> None:
+        """A new Network Connection: CONNECT is its first packet [MQTT-3.1.0-1]."""
+        self._decoder = Decoder(self._limits, self.version, server=False)
+        self.error = None
+        self.reading = True
+        self.spill = False
+        self._closed = False
+        self._outbox.clear()
+        self._aliases.clear()  # [MQTT-3.3.2-7]
+        self._last_sent = self._last_received = now
+        self._ping_sent = inf
+        self._connack_due = now + self.settings.connect_timeout
+        self._clean_start = self.settings.clean_start and not self._resumes()
+        self._outbox.append(self.connect_packet())
+
+    def connect_packet(self) -> bytes:
+        """The CONNECT as it is sent next; ValueError where the settings cannot be expressed."""
+        settings = self.settings
+        properties = NO_PROPERTIES
+        if self.version == MQTT_5_0:
+            properties = Properties()
+            properties.session_expiry_interval = settings.session_expiry_interval or None
+            properties.receive_maximum = settings.receive_maximum
+            properties.maximum_packet_size = settings.maximum_packet_size
+            properties.topic_alias_maximum = settings.topic_alias_maximum or None
+            properties.user_properties = settings.user_properties
+        connect = Connect(
+            self.client_identifier,
+            self.version,
+            self._clean_start,
+            settings.keep_alive,
+            settings.user_name,
+            settings.password,
+            settings.will,
+            properties,
+        )
+        return encode(connect, self.version)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Bytes came. Never raises for the Server's fault: see `error`."""
+        if self.error is not None or self._closed:
+            return
+        self._last_received = now
+        try:
+            for packet in self._decoder.feed(data):
+                self._packet(packet)
+                if self.error is not None:
+                    return
+            if self._decoder.error is not None:
+                raise self._decoder.error
+        except ProtocolError as error:
+            self._fault(error.reason, error.detail)
+            return
+        self._acknowledge()
+        if self.publications.waiting:
+            self._send_publications()
+
+    @property
+    def pending(self) -> bool:
+        """Whether `take` has something to give."""
+        return bool(self._outbox)
+
+    def take(self) -> bytes:
+        """What is to be written now, packet behind packet; empty when there is nothing."""
+        outbox = self._outbox
+        if not outbox:
+            return b""
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        outbox.clear()
+        return data
+
+    def handed(self, now: float) -> None:
+        """What `take` gave since the last call is with the transport."""
+        self._last_sent = now
+        if self._handing:
+            handing, self._handing = self._handing, []
+            for publication in handing:
+                publication.settle()
+
+    def deadline(self) -> float:
+        """When `tick` must be called, unless packets are sent or received before."""
+        if self._closed or self.error is not None:
+            return inf
+        if not self.connected:
+            return self._connack_due
+        if not self._keep_alive:
+            return inf
+        due = self._last_sent + self._keep_alive * PING_SHARE
+        if not self.reading:
+            return due
+        if self._ping_sent == inf:
+            return min(due, self._last_received + self._keep_alive * PING_SHARE)
+        return min(due, max(self._ping_sent, self._last_received) + self.settings.ping_timeout)
+
+    def tick(self, now: float) -> None:
+        """Send PINGREQ when the Network Connection was idle, either way; end it when nothing answers."""
+        if now < self.deadline():
+            return
+        if not self.connected:
+            self.error = CannotConnect(f"no CONNACK within {self.settings.connect_timeout:g} s")
+        elif self.reading and now >= max(self._ping_sent, self._last_received) + self.settings.ping_timeout:
+            self._fault(ReasonCode.KEEP_ALIVE_TIMEOUT, f"no PINGRESP within {self.settings.ping_timeout:g} s")
+        else:
+            self._outbox.append(PINGREQ_PACKET)  # [MQTT-3.1.2-20]
+            self._last_sent = now
+            self._ping_sent = min(self._ping_sent, now)
+
+    def resume_reading(self, now: float) -> None:
+        """The connection reads again: a PINGRESP may have waited in the transport until now."""
+        self.reading = True
+        self._last_received = now
+
+    def close(self) -> None:
+        """Leave in order: DISCONNECT is the last packet [MQTT-3.14.4-1]."""
+        if not self.connected:
+            return
+        properties = NO_PROPERTIES
+        if self.settings.end_session and self.settings.session_expiry_interval:
+            properties = Properties()
+            properties.session_expiry_interval = 0
+        self._outbox.append(encode(Disconnect(ReasonCode.SUCCESS, properties), self.version))
+        self._ended()
+
+    def lost(self) -> None:
+        """The Network Connection is gone. What waits goes on waiting for the next one."""
+        self._ended()
+        self._outbox.clear()
+        for publication in self._handing:
+            publication.settle()  # at most once: it may have arrived, so it is not sent again
+        self._handing.clear()
+        self.identifiers.release(*self._subscribing, *self._unsubscribing)
+        self._subscribing.clear()
+        self._unsubscriptions[:0] = self._unsubscribing.values()
+        self._unsubscribing.clear()
+
+    def fail(self, error: ClientError) -> None:
+        """There will be no other Network Connection: everybody who waits is told."""
+        self.lost()
+        self.publications.fail(error)
+        for subscription in self.subscriptions:
+            subscription.settle(error)
+            subscription.end(error)
+        for unsubscription in self._unsubscriptions:
+            unsubscription.settle(error)
+        self._unsubscriptions.clear()
+
+    # -- what the Server sends
+
+    def _packet(self, packet: ControlPacket) -> None:
+        if not self.connected:
+            if not isinstance(packet, Connack):  # [MQTT-3.2.0-1]
+                raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "the first packet is not a CONNACK")
+            self._connack(packet)
+        elif isinstance(packet, Publish):
+            self._publish(packet)
+        elif isinstance(packet, Puback):
+            self.publications.puback(packet)
+        elif isinstance(packet, Pubrec):
+            answer = self.publications.pubrec(packet)
+            if answer is not None:
+                self._outbox.append(acknowledgement(PUBREL, answer.packet_identifier, answer.reason, self.version))
+        elif isinstance(packet, Pubrel):
+            pubcomp = self.deliveries.pubrel(packet)
+            self._outbox.append(acknowledgement(PUBCOMP, pubcomp.packet_identifier, pubcomp.reason, self.version))
+        elif isinstance(packet, Pubcomp):
+            self.publications.pubcomp(packet)
+        elif isinstance(packet, Pingresp):
+            self._ping_sent = inf
+        elif isinstance(packet, Suback):
+            self._suback(packet)
+        elif isinstance(packet, Unsuback):
+            self._unsuback(packet)
+        elif isinstance(packet, Disconnect):
+            self._disconnect(packet)
+        else:  # a second CONNACK, or an AUTH though we named no method [MQTT-4.12.0-6]
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"an unexpected {type(packet).__name__.upper()}")
+
+    def _connack(self, packet: Connack) -> None:
+        properties = packet.properties
+        self.connack = packet
+        if packet.reason != ReasonCode.SUCCESS:
+            self.error = ConnectRefused(
+                packet.reason, properties.reason_string or "", properties.server_reference or ""
+            )
+            return
+        first = not self._had_session
+        if packet.session_present and self._clean_start:  # [MQTT-3.2.2-4]
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "Session Present though a clean start was asked for")
+        self.connected = True
+        self._had_session = True
+        self._learn(properties)
+        resumed = packet.session_present
+        if first and resumed:
+            self.subscriptions.holding = True
+        self.deliveries.connected(resumed)
+        for released in self.publications.connected(resumed, properties.receive_maximum or 65_535):
+            self._outbox.append(pubrel(released.packet_identifier))
+        for subscription in self.subscriptions:
+            if first or not resumed or not subscription.done:
+                self._send_subscribe(subscription)
+        waiting, self._unsubscriptions = self._unsubscriptions, []
+        for unsubscription in waiting:
+            if resumed:
+                self._unsubscribe(unsubscription)
+            else:
+                unsubscription.settle()
+        self._send_publications()
+
+    def _learn(self, properties: Properties) -> None:
+        """What the Server announces."""
+        self._no_limits()
+        self._keep_alive = self.settings.keep_alive
+        if properties.server_keep_alive is not None:
+            self._keep_alive = properties.server_keep_alive  # [MQTT-3.1.2-21]
+        if properties.assigned_client_identifier:
+            self.client_identifier = properties.assigned_client_identifier
+        if properties.maximum_packet_size is not None:
+            self._maximum_packet_size = properties.maximum_packet_size
+        if properties.maximum_qos is not None:
+            self._maximum_qos = properties.maximum_qos
+        self._retain_available = properties.retain_available != 0
+        self._wildcard_subscription_available = properties.wildcard_subscription_available != 0
+        self._shared_subscription_available = properties.shared_subscription_available != 0
+        if properties.subscription_identifier_available == 0:
+            self._subscription_identifier_available = False
+
+    def _publish(self, packet: Publish) -> None:
+        topic = packet.topic
+        alias = packet.topic_alias
+        if alias:
+            if alias > self.settings.topic_alias_maximum:  # [MQTT-3.1.2-26]
+                raise ProtocolError(ReasonCode.TOPIC_ALIAS_INVALID, f"Topic Alias {alias}")
+            if topic:
+                self._aliases[alias] = topic
+            elif alias not in self._aliases:
+                raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"Topic Alias {alias} stands for nothing")
+            else:
+                topic = self._aliases[alias]
+        delivery = None
+        if packet.qos:
+            delivery = self.deliveries.publish(packet)
+            if delivery is None:
+                return
+        self.subscriptions.deliver(Message(packet, topic), delivery, self.spill)
+
+    def _suback(self, packet: Suback) -> None:
+        subscription = self._subscribing.pop(packet.packet_identifier, None)
+        if subscription is None:
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "a SUBACK for no SUBSCRIBE")
+        self.identifiers.release(packet.packet_identifier)
+        filters = subscription.topic_filters
+        if len(packet.reasons) != len(filters):  # [MQTT-3.8.4-6]
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "a SUBACK with another number of Reason Codes")
+        subscription.granted = {
+            name: reason for name, reason in zip(filters, packet.reasons, strict=True) if reason < 3
+        }
+        refused = {
+            name: reason_code(reason) for name, reason in zip(filters, packet.reasons, strict=True) if reason >= 0x80
+        }
+        if refused:
+            self._refuse(subscription, SubscribeRefused(refused, packet.properties.reason_string or ""))
+        else:
+            subscription.settle()
+
+    def _refuse(self, subscription: Subscription, error: SubscribeRefused) -> None:
+        self.subscriptions.remove(subscription, keep=False)
+        if subscription.granted:
+            self._unsubscribe(Unsubscription(list(subscription.granted)))
+        subscription.settle(error)
+        subscription.end(error)
+
+    def _unsuback(self, packet: Unsuback) -> None:
+        unsubscription = self._unsubscribing.pop(packet.packet_identifier, None)
+        if unsubscription is None:
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "an UNSUBACK for no UNSUBSCRIBE")
+        self.identifiers.release(packet.packet_identifier)
+        unsubscription.reasons = {
+            name: reason_code(reason)
+            for name, reason in zip(unsubscription.topic_filters, packet.reasons, strict=False)
+        }
+        unsubscription.settle()
+
+    def _disconnect(self, packet: Disconnect) -> None:
+        properties = packet.properties
+        self.error = Disconnected(packet.reason, properties.reason_string or "", properties.server_reference or "")
+        self._ended()
+        self._outbox.clear()
+
+    # -- what we send
+
+    def _send_publications(self) -> None:
+        while (publication := self.publications.next()) is not None:
+            refusal = self._refusal(publication)
+            if refusal is not None:
+                self.publications.refuse(publication, refusal)
+                continue
+            self._outbox.append(publication.packet())
+            if not publication.qos:
+                self._handing.append(publication)
+
+    def _refusal(self, publication: Publication) -> PublishRefused | None:
+        if publication.qos > self._maximum_qos:  # [MQTT-3.2.2-11]
+            return PublishRefused(ReasonCode.QOS_NOT_SUPPORTED, f"the Server's Maximum QoS is {self._maximum_qos}")
+        if publication.retain and not self._retain_available:  # [MQTT-3.2.2-14]
+            return PublishRefused(ReasonCode.RETAIN_NOT_SUPPORTED, "the Server retains nothing")
+        if publication.size > self._maximum_packet_size:  # [MQTT-3.2.2-15]
+            detail = f"{publication.size} bytes; the Server takes {self._maximum_packet_size}"
+            return PublishRefused(ReasonCode.PACKET_TOO_LARGE, detail)
+        return None
+
+    def _send_subscribe(self, subscription: Subscription) -> None:
+        refused = self._unavailable(subscription.topic_filters)
+        if refused:
+            self._refuse(subscription, SubscribeRefused(refused, "says its CONNACK"))
+            return
+        properties = NO_PROPERTIES
+        if self._subscription_identifier_available:
+            properties = Properties()
+            properties.subscription_identifiers = [subscription.identifier]
+        packet_identifier = self.identifiers.take()
+        data = encode(Subscribe(packet_identifier, subscription.requests, properties), self.version)
+        if len(data) > self._maximum_packet_size:  # [MQTT-3.2.2-15]
+            self.identifiers.release(packet_identifier)
+            everything = dict.fromkeys(subscription.topic_filters, ReasonCode.PACKET_TOO_LARGE)
+            self._refuse(subscription, SubscribeRefused(everything, f"the Server takes {self._maximum_packet_size}"))
+            return
+        self._subscribing[packet_identifier] = subscription
+        self._outbox.append(data)
+
+    def _unavailable(self, topic_filters: Sequence[str]) -> dict[str, ReasonCode]:
+        """Those that the CONNACK ruled out (sections 3.2.2.3.11 and 3.2.2.3.13)."""
+        refused: dict[str, ReasonCode] = {}
+        for topic_filter in topic_filters:
+            if topic_filter.startswith(SHARE_PREFIX) and not self._shared_subscription_available:
+                refused[topic_filter] = ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+            elif ("+" in topic_filter or "#" in topic_filter) and not self._wildcard_subscription_available:
+                refused[topic_filter] = ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
+        return refused
+
+    def _unsubscribe(self, unsubscription: Unsubscription) -> None:
+        if not self.connected:
+            self._unsubscriptions.append(unsubscription)
+            return
+        packet_identifier = self.identifiers.take()
+        self._unsubscribing[packet_identifier] = unsubscription
+        self._outbox.append(encode(Unsubscribe(packet_identifier, unsubscription.topic_filters), self.version))
+
+    def _acknowledge(self) -> None:
+        """Send the acknowledgements that are due; without a Network Connection they wait for the repeat."""
+        if not self.connected:
+            return
+        for packet in self.deliveries.due():
+            write = puback if isinstance(packet, Puback) else pubrec
+            self._outbox.append(write(packet.packet_identifier))
+
+    def _fault(self, reason: ReasonCode, detail: str) -> None:
+        """End the Network Connection for `reason`, which a 5.0 Server is told (section 4.13)."""
+        self.error = Disconnected(reason, detail)
+        if self.connected and self.version == MQTT_5_0:
+            told = reason if reason in REASONS_FROM_CLIENT[DISCONNECT] else ReasonCode.UNSPECIFIED_ERROR
+            self._outbox.append(encode(Disconnect(told), self.version))
+        self._ended()
+
+    def _ended(self) -> None:
+        """Nothing is sent or read any more on this Network Connection."""
+        self.connected = False
+        self._closed = True
+
+    def _resumes(self) -> bool:
+        """Whether the Session of the last Network Connection may still be there, and is asked for."""
+        if not self._had_session:
+            return False
+        return self.settings.session_expiry_interval > 0 if self.version == MQTT_5_0 else not self.settings.clean_start
