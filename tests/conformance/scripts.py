@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broker.core.grants import Grant
 from broker.core.limits import Limits
+from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_3_1_1, MQTT_5_0
-from tests.pair import raw, string
+from tests.pair import Client, Pair, raw, string
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -56,3 +57,31 @@ class Gate:
     def authenticate(self, connect: Connect, peer: Peer) -> Grant | Refusal | Awaitable[Grant | Refusal]:
         self.asked.append(connect)
         return self.answer
+
+
+class Reader(Grant):
+    """May not publish anything, nor subscribe to "no"."""
+
+    def __init__(self) -> None:
+        super().__init__(everything=False)
+
+    def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
+        return ReasonCode.NOT_AUTHORIZED
+
+    def subscribe(self, topic_filter: str, qos: int) -> ReasonCode:
+        return ReasonCode.NOT_AUTHORIZED if topic_filter == "no" else ReasonCode.SUCCESS
+
+
+def two(pair: Pair, version: int, qos: int, **values: Any) -> tuple[Client, Client]:
+    """A publisher, and a subscriber to "a" with a Session that stays."""
+    subscriber = pair.connected("s", version, clean_start=False, session_expiry_interval=1000, **values)
+    subscriber.subscribe("a", qos=qos)
+    return pair.connected("p", version), subscriber
+
+
+def again(pair: Pair, client: Client, **values: Any) -> Client:
+    """The network of `client` fails, and it connects again to its Session."""
+    client.drop()
+    new = pair.client(client.version)
+    assert new.connect("s", clean_start=False, session_expiry_interval=1000, **values).session_present
+    return new

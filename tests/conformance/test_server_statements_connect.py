@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from broker.core.grants import Grant
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import (
     MQTT_3_1_1,
@@ -15,7 +14,7 @@ from broker.packets.types import (
     Publish,
     Will,
 )
-from tests.conformance.scripts import VERSIONS, Gate, connect, limits, none
+from tests.conformance.scripts import VERSIONS, Gate, Reader, connect, limits, none
 from tests.pair import Pair, raw, string
 from tests.statements import statement
 
@@ -384,16 +383,3 @@ def test_without_problem_information_acknowledgements_are_bare() -> None:
     client.receive_bytes(raw(0x90, b"\x00\x05\x00\x87"))
     client.send(raw(0xA2, b"\x00\x06\x00", string("none")))
     client.receive_bytes(raw(0xB0, b"\x00\x06\x00\x11"))
-
-
-class Reader(Grant):
-    """May not publish anything, nor subscribe to "no"."""
-
-    def __init__(self) -> None:
-        super().__init__(everything=False)
-
-    def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
-        return ReasonCode.NOT_AUTHORIZED
-
-    def subscribe(self, topic_filter: str, qos: int) -> ReasonCode:
-        return ReasonCode.NOT_AUTHORIZED if topic_filter == "no" else ReasonCode.SUCCESS
