@@ -367,10 +367,8 @@ class Broker:
 
     def _retain(self, message: ApplicationMessage, now: float) -> bool:
         """Keep, replace or clear the retained message of a topic (section 3.3.1.3)."""
-        if not message.payload_bytes:
-            self.retained.remove(message.topic)  # [MQTT-3.3.1-6]
-            return True
-        if message.expires_at <= now:
+        if not message.payload_bytes or message.expires_at <= now:
+            self.retained.remove(message.topic)  # [MQTT-3.3.1-6]; what expires at once replaces too [MQTT-3.3.1-5]
             return True
         if not self.retained.set(message):
             return False

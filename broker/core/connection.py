@@ -202,7 +202,7 @@ class Connection:
 
     def _handle(self, packet: ControlPacket, now: float) -> None:
         if isinstance(packet, Pubrec):
-            self.on_pubrec(packet)
+            self.on_pubrec(packet, now)
         elif isinstance(packet, Pubrel):
             self.on_pubrel(packet)
         elif isinstance(packet, Pubcomp):
@@ -314,12 +314,14 @@ class Connection:
         if session.outgoing.puback(packet.packet_identifier) and session.waiting():
             session.refill(now)
 
-    def on_pubrec(self, packet: Pubrec) -> None:
+    def on_pubrec(self, packet: Pubrec, now: float) -> None:
         session = self.session
         assert session is not None
         identifier = packet.packet_identifier
         known = session.outgoing.pubrec(identifier, packet.reason)
         if packet.reason >= 0x80:
+            if known and session.waiting():
+                session.refill(now)  # the exchange is over, and its place in the send quota free
             return
         if known or self.version < 5:
             self.outbox.put(pubrel(identifier))  # [MQTT-4.3.3-4]
