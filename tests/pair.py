@@ -240,7 +240,7 @@ class Client:
         """The next packet, which must be a `kind`. The Topic Name of a PUBLISH is put in from its Topic Alias."""
         data = self.next()
         assert data is not None, f"no {kind.__name__}: nothing came{', connection closed' if self.closed else ''}"
-        packet = self._decode(data)
+        packet = self.decode(data)
         assert isinstance(packet, kind), f"{kind.__name__} expected, got {packet!r} ({data.hex(' ')})"
         if isinstance(packet, Publish) and packet.topic_alias:
             if packet.topic:
@@ -249,7 +249,8 @@ class Client:
                 packet.topic = self.topic_aliases[packet.topic_alias]
         return packet
 
-    def _decode(self, data: bytes) -> ControlPacket:
+    def decode(self, data: bytes) -> ControlPacket:
+        """One whole packet from the broker; fails where it breaks the standard."""
         limits = DecoderLimits()
         limits.maximum_packet_size = 268_435_460
         limits.topic_bytes = limits.topic_levels = limits.properties_bytes = 65_535
@@ -267,7 +268,7 @@ class Client:
 
     def nothing(self) -> None:
         """Nothing came, and the Network Connection is open."""
-        assert not self._packets, f"{self._decode(self._packets[0])!r} came ({self._packets[0].hex(' ')})"
+        assert not self._packets, f"{self.decode(self._packets[0])!r} came ({self._packets[0].hex(' ')})"
         assert not self._bytes
         assert not self.closed, "the broker closed the Network Connection"
 
@@ -275,7 +276,7 @@ class Client:
         """The broker has ended the connection: to a 5.0 Client with a DISCONNECT of `reason`, to 3.x without a word."""
         if self.version == MQTT_5_0 and reason is not None:
             assert self.receive(Disconnect).reason == reason
-        assert self.next() is None, f"came before the end: {self._decode(self.last)!r}"
+        assert self.next() is None, f"came before the end: {self.decode(self.last)!r}"
         assert self.closed, "the Network Connection is still open"
 
     def refused(self, reason: ReasonCode | None = None) -> None:
