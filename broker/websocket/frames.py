@@ -12,7 +12,7 @@ MQTT takes the payloads of all binary messages as one stream of bytes: neither f
 binary messages and is what the Autobahn suite speaks to; the rules and the lines that keep them are the same.
 
 A call of `feed` costs most where a Node client sends one MQTT packet as six to nine tiny frames. The first branch of
-its loop is for these: an unfragmented masked binary frame of up to 125 bytes that is wholly there.
+its loop is for these: an unfragmented masked binary frame of less than 64 KiB that is wholly there.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ MESSAGE_TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
 
 _SHORT_HEADERS: Final = [bytes((0x80 | BINARY, length)) for length in range(126)]
+_keys: Final[list[bytes]] = []
 
 
 def frame_header(length: int) -> bytes:
@@ -102,8 +103,16 @@ def pong_frame(payload: bytes = b"", masked: bool = False) -> bytes:
 
 def _masked_frame(opcode: int, payload: bytes) -> bytes:
     header = frame_header(len(payload))
-    mask = os.urandom(4)  # fresh and unpredictable for every frame: RFC 6455 section 5.3
+    mask = _masking_key()
     return bytes((0x80 | opcode, 0x80 | header[1])) + header[2:] + mask + apply_mask(payload, mask)
+
+
+def _masking_key() -> bytes:
+    """A key that nobody can foresee, another for every frame (RFC 6455 section 5.3); drawn many at a time."""
+    if not _keys:
+        drawn = os.urandom(1024)
+        _keys.extend([drawn[index : index + 4] for index in range(0, 1024, 4)])
+    return _keys.pop()
 
 
 def _is_close_code(code: int) -> bool:
@@ -217,19 +226,27 @@ class FrameDecoder:
         parts = self._parts
         if self._remaining:
             position = self._payload(data, 0, end)
-        short = min(self.maximum, 125) if self.server else -1
+        maximum = self.maximum
+        server = self.server
         while end - position >= 2 and not self.closed:
-            length = data[position + 1] - 0x80
-            if data[position] == 0x82 and 0 <= length <= short and not self._fragmented:
-                start = position + 6
-                stop = start + length
-                if stop <= end:
+            if data[position] == 0x82 and server and not self._fragmented:
+                second = data[position + 1]
+                length = -1
+                if 0x80 <= second < 0xFE:
+                    length = second - 0x80
+                    start = position + 6
+                elif second == 0xFE and end - position >= 8:
+                    length = data[position + 2] << 8 | data[position + 3]
+                    start = position + 8
+                    if length < 126:
+                        length = -1
+                if 0 <= length <= maximum and start + length <= end:
+                    position = start + length
                     if length:
-                        parts.append(apply_mask(data[start:stop], data[position + 2 : start]))
+                        parts.append(apply_mask(data[start:position], data[start - 4 : start]))
                     if self.messages:
                         self._opcode = BINARY
                         self._message_ended()
-                    position = stop
                     continue
             start = self._frame(data, position, end)
             if start < 0:
