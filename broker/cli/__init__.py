@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from broker import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-VERSION = "0.1.0"
 
 # name -> (module, attribute, the line that `broker --help` shows)
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
@@ -56,10 +56,10 @@ class LazyGroup(click.Group):
         self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name, (module, _, _) in self.table.items() if importlib.util.find_spec(module) is not None]
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in self.table:
             return None
         module, attribute, _ = self.table[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self.table[name][2]) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self.table[name][2]) for name in self.table])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -85,7 +85,7 @@ def version_text() -> str:
     spec = importlib.util.find_spec("broker.packets.decode")
     compiled = spec is not None and spec.origin is not None and spec.origin.endswith((".so", ".pyd"))
     kind = "compiled," if compiled else "plain"
-    return f"triomq {VERSION} ({kind} Python {platform.python_version()})"
+    return f"triomq {__version__} ({kind} Python {platform.python_version()})"
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -100,7 +100,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     epilog=_EXAMPLES,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Say it.")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Which one this is."
+)
 def cli() -> None:
     """TrioMQ, an MQTT 3.1, 3.1.1 and 5.0 broker: over WebSocket and over TCP.
 

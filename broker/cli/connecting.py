@@ -88,9 +88,9 @@ _OPTIONS: Final = (
         "-L", "--url", metavar="URL", help="mqtt://[user[:password]@]host[:port][/topic], or ws:// with a path."
     ),
     click.option("-h", "--host", metavar="HOST", help="Defaults to 127.0.0.1."),
-    click.option("-p", "--port", type=click.IntRange(1, 65535), help="Defaults to 1883."),
+    click.option("-p", "--port", type=click.IntRange(1, 65535), metavar="PORT", help="Defaults to 1883."),
     click.option("--unix", metavar="PATH", help="Connect to a Unix domain socket."),
-    click.option("-u", "--username", metavar="NAME"),
+    click.option("-u", "--username", metavar="NAME", envvar="BROKER_USERNAME"),
     click.option("-P", "--pw", metavar="PASSWORD", help="Others see it in the process list; better --password-file."),
     click.option("--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE"),
     click.option(
@@ -119,6 +119,15 @@ _OPTIONS: Final = (
     click.option("--will-qos", type=click.IntRange(0, 2), default=0, metavar="QOS"),
     click.option("--will-retain", is_flag=True),
     click.option("--quiet", is_flag=True, help="No messages about errors."),
+)
+
+
+CONNECTION_PARAMETERS: Final = frozenset(
+    {
+        *("url", "host", "port", "unix", "username", "pw", "password_file", "client_identifier", "id_prefix"),
+        *("keepalive", "version", "keep_session", "session_expiry_interval"),
+        *("will_topic", "will_payload", "will_qos", "will_retain"),
+    }
 )
 
 
@@ -167,8 +176,7 @@ def target(
         raise click.UsageError("-P and --password-file each give a password; give one.")
     if password_file is not None:
         password = password_file.read_text().rstrip("\r\n")
-    if pw is not None:
-        password = pw
+    password = pw if pw is not None else password or os.environ.get("BROKER_PASSWORD")
     if id_prefix is not None:
         if client_identifier is not None:
             raise click.UsageError("-i and -I each give a Client Identifier; give one.")

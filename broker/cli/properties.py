@@ -10,47 +10,32 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from broker.cli.connecting import CONNECTION_PARAMETERS
 from broker.packets.types import Properties
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_WILL: Final = (
+_MESSAGE: Final = (
     "content-type",
     "correlation-data",
     "message-expiry-interval",
     "payload-format-indicator",
     "response-topic",
     "user-property",
-    "will-delay-interval",
 )
 
-# Packet -> the properties that may be given for it (MQTT 5.0 table 2-4, what a Client sends).
+# Packet -> the properties that may be given for it (MQTT 5.0 table 2-4): those that our Client sends at will.
 ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "connect": (
-        "authentication-data",
-        "authentication-method",
         "maximum-packet-size",
         "receive-maximum",
-        "request-problem-information",
-        "request-response-information",
         "session-expiry-interval",
         "topic-alias-maximum",
         "user-property",
     ),
-    "publish": (
-        "content-type",
-        "correlation-data",
-        "message-expiry-interval",
-        "payload-format-indicator",
-        "response-topic",
-        "topic-alias",
-        "user-property",
-    ),
-    "subscribe": ("subscription-identifier", "user-property"),
-    "unsubscribe": ("user-property",),
-    "disconnect": ("session-expiry-interval", "user-property"),
-    "will": _WILL,
+    "publish": _MESSAGE,
+    "will": (*_MESSAGE, "will-delay-interval"),
 }
 
 # The largest value of those that are numbers.
@@ -59,16 +44,19 @@ _NUMBERS: Final[Mapping[str, int]] = {
     "message-expiry-interval": 0xFFFFFFFF,
     "payload-format-indicator": 1,
     "receive-maximum": 0xFFFF,
-    "request-problem-information": 1,
-    "request-response-information": 1,
     "session-expiry-interval": 0xFFFFFFFF,
-    "subscription-identifier": 268_435_455,
-    "topic-alias": 0xFFFF,
     "topic-alias-maximum": 0xFFFF,
     "will-delay-interval": 0xFFFFFFFF,
 }
-_NOT_ZERO: Final = ("maximum-packet-size", "receive-maximum", "subscription-identifier", "topic-alias")
-_BINARY: Final = ("authentication-data", "correlation-data")
+_NOT_ZERO: Final = ("maximum-packet-size", "receive-maximum")
+
+_HELP: Final = [
+    (
+        "-D, --property PACKET NAME VALUE",
+        f"May be repeated. PACKET is {', '.join(ALLOWED)}; NAME as in the standard: content-type, "
+        "message-expiry-interval …; user-property takes a name and a value.",
+    )
+]
 
 
 class Command(click.Command):
@@ -86,17 +74,16 @@ class Command(click.Command):
         return super().parse_args(ctx, rest)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_options(ctx, formatter)
-        with formatter.section("Properties of MQTT 5.0"):
-            formatter.write_dl(
-                [
-                    (
-                        "-D, --property PACKET NAME VALUE",
-                        "May be repeated. 'user-property' takes a name and a value. PACKET is "
-                        f"{', '.join(ALLOWED)}. NAME as in the standard: content-type, message-expiry-interval …",
-                    )
-                ]
-            )
+        own: list[tuple[str, str]] = []
+        connection: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                (connection if parameter.name in CONNECTION_PARAMETERS else own).append(record)
+        for title, records in (("Options", own), ("Connection", connection), ("Properties of MQTT 5.0", _HELP)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 def gather(command: click.Command, args: list[str]) -> tuple[list[str], list[list[str]]]:
@@ -146,13 +133,11 @@ def add(properties: dict[str, Properties], *words: str) -> None:
     into = properties.setdefault(packet, Properties())
     if name == "user-property":
         into.user_properties.append((values[0], values[1]))
-    elif name == "subscription-identifier":
-        into.subscription_identifiers = [_number(packet, name, values[0])]
     else:
         value: Any = values[0]
         if name in _NUMBERS:
             value = _number(packet, name, value)
-        elif name in _BINARY:
+        elif name == "correlation-data":
             value = value.encode()
         setattr(into, name.replace("-", "_"), value)
 

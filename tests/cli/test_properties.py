@@ -74,11 +74,11 @@ def test_every_type_of_property() -> None:
     add(properties, "will", "correlation-data", "abc")
     add(properties, "will", "will-delay-interval", "5")
     add(properties, "will", "response-topic", "r/t")
-    add(properties, "subscribe", "subscription-identifier", "12")
+    add(properties, "connect", "topic-alias-maximum", "12")
     assert properties["will"].correlation_data == b"abc"
     assert properties["will"].will_delay_interval == 5
     assert properties["will"].response_topic == "r/t"
-    assert properties["subscribe"].subscription_identifiers == [12]
+    assert properties["connect"].topic_alias_maximum == 12
 
 
 def test_help_tells_of_them() -> None:

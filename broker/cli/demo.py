@@ -1,0 +1,77 @@
+"""`broker demo`: a broker, a fleet and the live table in one terminal."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from broker.bench.devices import MIXED, build_fleet
+from broker.cli.errors import Failure
+from broker.cli.simulate import show
+
+if TYPE_CHECKING:
+    from broker.server import Server
+
+PORTS: Final = {"tcp": 1883, "ws": 8080}
+
+
+@click.command(context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100})
+@click.option("--devices", type=click.IntRange(1), default=36, show_default=True, metavar="N")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, metavar="MSG/S")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End after so long.")
+@click.option("--no-table", is_flag=True, help="A line every few seconds instead.")
+def demo(devices: int, rate: float, duration: float | None, no_table: bool) -> int:
+    """Show it: a broker, devices over TCP and over WebSocket, and a table of what they say, until Ctrl-C.
+
+    Nothing is written to the disk, and nothing is left running. Where a port is taken, a free one is used.
+    """
+    from broker.cli.running import run
+    from broker.config import Config, ListenerConfig
+    from broker.server import serve
+    from broker.transport.listeners import ListenError
+
+    ports = {kind: port if _is_free(port) else 0 for kind, port in PORTS.items()}
+    for kind, port in ports.items():
+        if not port:
+            click.echo(f"Port {PORTS[kind]} is taken; {kind} listens on another one.", file=sys.stderr)
+
+    async def work() -> int:
+        from broker.bench.fleet import Fleet
+
+        config = Config(
+            listeners=[ListenerConfig(type="tcp", port=ports["tcp"]), ListenerConfig(type="ws", port=ports["ws"])]
+        )
+        async with serve(config) as server:
+            urls = [listener.url for listener in server.listeners]
+            fleet = Fleet(build_fleet(MIXED, devices, seed=1), urls, rate)
+            await show(fleet, duration, not no_table and sys.stdout.isatty(), _notes(server))
+        return 0
+
+    try:
+        return run(work, signals=False)
+    except ListenError as error:
+        raise Failure(f"cannot listen on {error}") from error
+
+
+def _notes(server: Server) -> list[str]:
+    """What to paste into another terminal, or a page."""
+    tcp, ws = server.listeners
+    return [
+        f"Broker at {tcp.url} and {ws.url}, for this machine only. Try in another terminal:",
+        f"  broker sub -L {ws.url} -t 'home/#' -o pretty",
+        f"  mosquitto_sub -p {tcp.port} -t '#' -v",
+        f"  in a page with MQTT.js: mqtt.connect('{ws.url}').subscribe('weather/#')",
+    ]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,132 @@
+"""`broker serve`: the broker, from its configuration to SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from broker.cli import version_text
+from broker.cli.errors import ConfigurationMistake, Failure
+from broker.cli.logs import FORMATS, LEVELS, chosen_format, set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.config import Config, ListenerConfig
+    from broker.server import Server
+
+
+@click.command(
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  broker serve
+  broker serve -c broker.toml
+  broker serve --bind auto://127.0.0.1:1883               (MQTT and WebSocket on one port)
+  broker serve --bind tcp://0.0.0.0:1883 --bind ws://0.0.0.0:8080/mqtt --allow-anonymous
+
+\b
+Exit codes: 0 stopped in order by SIGTERM or Ctrl-C, 1 failure (a port is taken), 2 usage or configuration.
+""",
+)
+@click.option(
+    "-c",
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    envvar="BROKER_CONFIG",
+    help="Configuration file (TOML); else the one that BROKER_CONFIG names, else none.",
+)
+@click.option(
+    "-b",
+    "--bind",
+    "binds",
+    multiple=True,
+    metavar="URL",
+    help="Listen here: tcp://, ws://, auto:// host:port, unix:/path. May be repeated; instead of all other listeners.",
+)
+@click.option("--allow-anonymous", is_flag=True, help="Let anybody connect to the --bind listeners.")
+@click.option("--log-level", type=click.Choice(LEVELS), help="Least important level that is written.")
+@click.option("--log-format", type=click.Choice(FORMATS), help="auto is text on a terminal and json elsewhere.")
+def serve(
+    file: Path | None, binds: Sequence[str], allow_anonymous: bool, log_level: str | None, log_format: str | None
+) -> int:
+    """Run the broker until SIGTERM or Ctrl-C.
+
+    Without any option it listens on mqtt://127.0.0.1:1883 and ws://127.0.0.1:8080/mqtt, for this machine only.
+    """
+    if allow_anonymous and not binds:
+        raise click.UsageError(
+            "--allow-anonymous goes with --bind; for listeners in a file write allow_anonymous = true there."
+        )
+    config = read_config(file, [_anonymous(bind) for bind in binds] if allow_anonymous else binds)
+    form = chosen_format(log_format or config.log.format, sys.stderr)
+    handler = set_up(log_level or config.log.level, form)
+
+    def started(server: Server) -> None:
+        if form == "text":
+            click.echo("\n".join(banner(server, file)), file=sys.stderr)
+        else:
+            for listener in server.listeners:
+                logging.getLogger("broker").info("listening", extra={"url": listener.url, "type": listener.type})
+
+    try:
+        run_server(config, started)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    return 0
+
+
+def read_config(file: Path | None, binds: Sequence[str] = ()) -> Config:
+    """The configuration; ConfigurationMistake, exit code 2, with all that is wrong with it."""
+    from broker.config import ConfigError, load
+
+    try:
+        return load(file, os.environ, binds)
+    except ConfigError as error:
+        raise ConfigurationMistake(str(error)) from error
+
+
+def run_server(config: Config, started: Callable[[Server], None]) -> None:
+    """Serve until SIGTERM or SIGINT; Failure, exit code 1, when a listener cannot be opened."""
+    import trio
+
+    from broker.server import run
+    from broker.transport.listeners import ListenError
+
+    try:
+        trio.run(partial(run, config, started=started))
+    except ListenError as error:
+        raise Failure(f"cannot listen on {error}") from error
+
+
+def banner(server: Server, file: Path | None) -> list[str]:
+    """What a person wants to know who has just started it."""
+    rows: list[tuple[str, str]] = []
+    for listener, config in zip(server.listeners, server.config.listeners, strict=True):
+        who = who_may_connect(config)
+        rows.append((listener.url, who))
+        if listener.type == "auto":
+            path = (listener.limits.websocket_paths or ("/",))[0]
+            rows.append((f"ws{listener.url.removeprefix('mqtt')}{path}", who))
+    width = max(len(url) for url, _ in rows)
+    lines = [version_text(), *(f"  {url:<{width}}   {who}" for url, who in rows)]
+    where = str(file) if file else "built-in defaults ('broker config init' writes a file to begin with)"
+    return [*lines, f"  configuration: {where}", "  Ctrl-C stops it."]
+
+
+def who_may_connect(listener: ListenerConfig) -> str:
+    reach = "on this machine" if listener.is_local else "who can reach it"
+    return f"anybody {reach}, without a password" if listener.anonymous_allowed else "those who authenticate"
+
+
+def _anonymous(bind: str) -> str:
+    if "allow_anonymous=" in bind:
+        return bind
+    return f"{bind}{'&' if '?' in bind else '?'}allow_anonymous=true"

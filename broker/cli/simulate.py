@@ -1,0 +1,172 @@
+"""`broker simulate`: a fleet of devices that publish, and a live table of what comes through the broker."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from broker.bench.devices import MIXED, SCENARIOS, build_fleet
+from broker.cli.connecting import split_url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.bench.fleet import Fleet
+    from broker.bench.meter import Meter
+
+REFRESH: Final = 0.5  # seconds between two pictures of the table
+LINE_EVERY: Final = 5.0  # seconds between two lines where nobody watches
+DEFAULT_URLS: Final = ("mqtt://127.0.0.1:1883", "ws://127.0.0.1:8080/mqtt")
+
+
+@click.command(
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  broker simulate
+  broker simulate factory --devices 200 --rate 1000 --seed 7
+  broker simulate --url mqtt://127.0.0.1:1883 --duration 60 --no-table
+
+\b
+Exit codes: 0 ended by Ctrl-C, SIGTERM or --duration, 1 failure, 2 usage, 4 cannot connect, 5 refused.
+""",
+)
+@click.argument("scenario", type=click.Choice([MIXED, *SCENARIOS]), default=MIXED)
+@click.option("--list", "wants_list", is_flag=True, help="Say which scenarios there are, and what is in them.")
+@click.option("--devices", type=click.IntRange(1), default=36, show_default=True, metavar="N")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), metavar="MSG/S", help="Of all together; else one a device."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed, the same devices and values.")
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help=f"Devices are dealt out to these in turn; may be repeated. Else {' and '.join(DEFAULT_URLS)}.",
+)
+@click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End after so long.")
+@click.option("--no-table", is_flag=True, help="A line every few seconds instead, as where stdout is no terminal.")
+def simulate(
+    scenario: str,
+    wants_list: bool,
+    devices: int,
+    rate: float | None,
+    seed: int,
+    urls: Sequence[str],
+    duration: float | None,
+    no_table: bool,
+) -> int:
+    """Let simulated devices publish telemetry, until Ctrl-C.
+
+    SCENARIO is mixed (all of them) unless given. Each device has a retained <device>/state that says online, and
+    'offline' as its Will Message; at the end all states are cleared, and nothing is left behind.
+    """
+    if wants_list:
+        for line in describe():
+            click.echo(line)
+        return 0
+    for url in urls:
+        split_url(url)
+
+    from broker.bench.fleet import Fleet
+    from broker.cli.running import run
+
+    async def work() -> int:
+        fleet = Fleet(build_fleet(scenario, devices, seed), urls or DEFAULT_URLS, rate or float(devices))
+        await show(fleet, duration, not no_table and sys.stdout.isatty(), [])
+        return 0
+
+    return run(work, signals=False)
+
+
+def describe() -> list[str]:
+    """The scenarios with their devices and channels."""
+    lines = [f"{MIXED}: all of these"]
+    for name, kinds in SCENARIOS.items():
+        lines.append(f"{name}:")
+        for kind in kinds:
+            channels = ", ".join(reading.channel for reading in kind(name, 1, 1).sweep())
+            lines.append(f"  {kind.kind:<10} {channels} ({kind.encoding})")
+    return lines
+
+
+async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence[str]) -> None:
+    """Run the fleet and show what comes through the broker, until SIGINT, SIGTERM or the end of `duration`.
+
+    The first URL is asked first: where nobody answers there, its error is raised before any device is started. A second
+    Ctrl-C does not wait for the devices.
+    """
+    import trio
+
+    from broker.bench.meter import Meter
+    from broker.client import connect
+
+    meter = Meter(fleet.transport_of)
+    roots = dict.fromkeys(device.topic.split("/")[0] for device in fleet.devices)
+    first = fleet.url_of[fleet.devices[0].topic]
+
+    async with connect(first) as client, client.subscribe(*(f"{root}/#" for root in roots), buffer=10_000) as messages:
+
+        async def count() -> None:
+            async for message in messages:
+                meter.count(message.topic, message.payload)
+
+        async def listen(scope: trio.CancelScope) -> None:
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    fleet.end()
+                    break
+                async for _ in signals:
+                    scope.cancel()
+
+        async def last() -> None:
+            if duration is not None:
+                await trio.sleep(duration)
+                fleet.end()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            nursery.start_soon(listen, nursery.cancel_scope)
+            nursery.start_soon(last)
+            nursery.start_soon(_draw if live else _print, fleet, meter, notes)
+            await fleet.run()
+            nursery.cancel_scope.cancel()
+
+
+async def _draw(fleet: Fleet, meter: Meter, notes: Sequence[str]) -> None:
+    import trio
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from broker.cli import table
+
+    started = trio.current_time()
+    # Drawn by us and not by rich's thread: a picture costs some milliseconds, which the broker may want for itself
+    with Live(console=Console(), auto_refresh=False, screen=False) as live:
+        while True:
+            now = trio.current_time()
+            rates = meter.rates(now)
+            head = Text(table.head(fleet, meter, rates, now - started), style="bold")
+            foot = Text("\n".join([*notes, "Ctrl-C ends it; nothing is left behind."]), style="dim")
+            live.update(Group(head, table.table(fleet, meter, rates), foot), refresh=True)
+            await trio.sleep(REFRESH)
+
+
+async def _print(fleet: Fleet, meter: Meter, notes: Sequence[str]) -> None:
+    import trio
+
+    from broker.cli import table
+
+    for note in notes:
+        click.echo(note)
+    started = trio.current_time()
+    meter.rates(started)
+    while True:
+        await trio.sleep(LINE_EVERY)
+        now = trio.current_time()
+        click.echo(table.head(fleet, meter, meter.rates(now), now - started))
