@@ -1,0 +1,292 @@
+"""The bounds of what a packet, a Session and the broker may hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.packets.encode import encode
+from broker.packets.reasons import ReasonCode
+from broker.packets.types import (
+    MQTT_3_1_1,
+    MQTT_5_0,
+    NO_PROPERTIES,
+    Connack,
+    Connect,
+    Disconnect,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    SubscriptionRequest,
+    Unsuback,
+    Unsubscribe,
+    Will,
+)
+from tests.scripted import forwarded, properties, texts
+from tests.statements import statement
+
+if TYPE_CHECKING:
+    from tests.doors import Door
+    from tests.scripted import Peer
+
+
+async def ended(peer: Peer, *reasons: ReasonCode) -> None:
+    """The broker ends the connection for one of `reasons`."""
+    packet = await peer.next()
+    if peer.version == MQTT_5_0:
+        assert isinstance(packet, Disconnect)
+        assert packet.reason in reasons
+        packet = await peer.next()
+    assert packet is None
+
+
+@statement("MQTT5-3.1.2-24", "MQTT5-3.1.2-25")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_a_message_too_large_for_a_client_is_not_sent(door: Door, qos: int) -> None:
+    publisher = await door.connect("p")
+    small = await door.connect("small", properties=properties(maximum_packet_size=100, receive_maximum=1))
+    large = await door.connect("large")
+    for peer in (small, large):
+        await peer.subscribe("a", qos=2)
+    sizes = (10, 200, 20, 300, 90, 10)
+    for size in sizes:
+        await publisher.publish("a", bytes(size), qos)
+    assert [len(message.payload) for message in await large.messages(6)] == list(sizes)
+    expected = [10, 20, 90, 10]
+    assert [len(message.payload) for message in await small.messages(4)] == expected
+    await small.quiet()
+
+
+@statement("MQTT5-3.1.2-24")
+async def test_the_boundary_is_exact(door: Door) -> None:
+    publisher = await door.connect("p")
+    overhead = len(encode(Publish("a", b""), MQTT_5_0))
+    subscriber = await door.connect("s", properties=properties(maximum_packet_size=100))
+    await subscriber.subscribe("a")
+    await publisher.publish("a", bytes(101 - overhead))
+    await publisher.publish("a", bytes(100 - overhead))
+    assert len((await subscriber.message()).payload) == 100 - overhead
+    await subscriber.quiet()
+
+
+@statement("MQTT5-3.1.2-25")
+async def test_a_queued_message_too_large_does_not_block_the_queue(door: Door) -> None:
+    publisher = await door.connect("p")
+    subscriber = await door.durable("s")
+    await subscriber.subscribe("a", qos=2)
+    await subscriber.lose()
+    for size, qos in ((10, 1), (500, 1), (20, 2), (500, 2), (30, 1)):
+        await publisher.publish("a", bytes(size), qos)
+    subscriber = await door.connect(
+        "s",
+        clean_start=False,
+        session_present=True,
+        properties=properties(maximum_packet_size=100, receive_maximum=1, session_expiry_interval=100),
+    )
+    assert [len(message.payload) for message in await subscriber.messages(3)] == [10, 20, 30]
+    await subscriber.quiet()
+
+
+@statement("MQTT5-3.2.2-15", "MQTT5-4.13.1-1")
+async def test_a_packet_too_large_for_the_server(door: Door, version: int) -> None:
+    door.settings["maximum_packet_size"] = 1000
+    watcher = await door.connect("watcher")
+    await watcher.subscribe("a")
+    peer = await door.peer(version)
+    connack = await peer.connect("c")
+    if version == MQTT_5_0:
+        assert connack.properties.maximum_packet_size == 1000
+    overhead = len(encode(Publish("a", bytes(500)), version)) - 500
+    await peer.publish("a", bytes(1000 - overhead))
+    await watcher.message()
+    await peer.send(encode(Publish("a", bytes(1001 - overhead)), version)[:10])  # the header says enough
+    await ended(peer, ReasonCode.PACKET_TOO_LARGE)
+    await watcher.quiet()
+
+
+async def test_a_connect_too_large(door: Door, version: int) -> None:
+    door.settings["connect_packet_size"] = 1000
+    peer = await door.peer(version)
+    connect = Connect("c", version, will=Will("a", bytes(1000)))
+    await peer.send(encode(connect, version)[:100])
+    packet = await peer.next()
+    if packet is not None:
+        assert isinstance(packet, Connack)
+        assert packet.reason == ReasonCode.PACKET_TOO_LARGE
+        await peer.closed()
+
+
+async def test_client_identifiers_have_a_length(door: Door, version: int) -> None:
+    door.settings["client_identifier_maximum"] = 30
+    await door.connect("c" * 30, version)
+    peer = await door.peer(version)
+    await peer.connect("c" * 31, reason=ReasonCode.CLIENT_IDENTIFIER_NOT_VALID)
+    await peer.closed()
+
+
+@statement("MQTT5-3.2.2-9", "MQTT5-3.2.2-10", "MQTT5-3.2.2-11")
+@pytest.mark.parametrize("maximum", [0, 1])
+async def test_maximum_qos(door: Door, maximum: int) -> None:
+    door.settings["maximum_qos"] = maximum
+    peer = await door.peer()
+    assert (await peer.connect("c")).properties.maximum_qos == maximum
+    assert await peer.subscribe("a", qos=2) == [maximum]
+    await peer.send(Publish("a", b"x", qos=maximum, packet_identifier=maximum))
+    packets = [await peer.next() for _ in range(1 + maximum)]
+    (message,) = [packet for packet in packets if isinstance(packet, Publish)]
+    assert message.qos == maximum
+    await peer.acknowledge(message)
+    await peer.send(Publish("a", b"x", qos=maximum + 1, packet_identifier=9))
+    await ended(peer, ReasonCode.QOS_NOT_SUPPORTED)
+
+
+async def test_a_3_1_1_client_meets_maximum_qos_without_having_been_told(door: Door) -> None:
+    door.settings["maximum_qos"] = 1
+    peer = await door.connect("c", MQTT_3_1_1)
+    assert await peer.subscribe("a", qos=2) == [1]
+    await peer.send(Publish("a", b"x", qos=2, packet_identifier=1))
+    await peer.closed()
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("topic_bytes", "x" * 50, "x" * 51),
+        ("topic_levels", "/".join("a" * 5), "/".join("a" * 6)),
+    ],
+)
+async def test_topics_have_bounds(door: Door, version: int, name: str, good: str, bad: str) -> None:
+    door.settings[name] = 50 if name == "topic_bytes" else 5
+    peer = await door.connect("c", version)
+    assert await peer.subscribe(good) == [0]
+    await peer.send(Publish(good, b"x"))
+    assert (await peer.message()).topic == good
+    await peer.send(Publish(bad, b"x"))
+    await ended(peer, ReasonCode.TOPIC_NAME_INVALID, ReasonCode.MALFORMED_PACKET, ReasonCode.QUOTA_EXCEEDED)
+    peer = await door.connect("d", version)
+    await peer.send(Subscribe(1, [SubscriptionRequest(bad)]))
+    packet = await peer.next()
+    if isinstance(packet, Suback):
+        refusals = (ReasonCode.TOPIC_FILTER_INVALID, ReasonCode.QUOTA_EXCEEDED)
+        assert packet.reasons[0] in (refusals if version == MQTT_5_0 else (0x80,))
+    else:
+        assert packet is None or isinstance(packet, Disconnect)
+
+
+async def test_the_deepest_topic_goes_all_the_way(door: Door, version: int) -> None:
+    """128 levels and 4,096 bytes, retained and live, by name and by wildcards (nothing recurses)."""
+    topic = "/".join(["a" * 31] * 128)
+    assert len(topic) == 4095
+    publisher = await door.connect("p", version)
+    await publisher.publish(topic, b"retained", qos=1, retain=True)
+    for topic_filter in (topic, "/".join(["+"] * 128), "#", "/".join(["+"] * 127 + ["#"])):
+        subscriber = await door.connect("s", version)
+        await subscriber.subscribe(topic_filter)
+        assert texts([await subscriber.message()]) == [(topic, b"retained")]
+        await publisher.publish(topic, b"live")
+        assert texts([await subscriber.message()]) == [(topic, b"live")]
+
+
+async def test_user_properties_are_counted(door: Door) -> None:
+    peer = await door.connect("c")
+    await peer.publish("a", b"x", forwarded=forwarded(user_properties=[("k", "v")] * 64))
+    await peer.send(Publish("a", b"x", forwarded=forwarded(user_properties=[("k", "v")] * 65)))
+    await ended(peer, ReasonCode.QUOTA_EXCEEDED, ReasonCode.PACKET_TOO_LARGE, ReasonCode.PROTOCOL_ERROR)
+
+
+async def test_properties_have_a_size(door: Door) -> None:
+    door.settings["properties_bytes"] = 200
+    peer = await door.connect("c")
+    await peer.publish("a", b"x", forwarded=forwarded(correlation_data=bytes(197)))
+    await peer.send(Publish("a", b"x", forwarded=forwarded(correlation_data=bytes(198))))
+    await ended(peer, ReasonCode.QUOTA_EXCEEDED, ReasonCode.PACKET_TOO_LARGE, ReasonCode.PROTOCOL_ERROR)
+
+
+async def test_subscriptions_of_a_packet(door: Door, version: int) -> None:
+    door.settings["subscriptions_per_packet"] = 3
+    peer = await door.connect("c", version)
+    assert await peer.subscribe("a", "b", "c") == [0, 0, 0]
+    await peer.send(Subscribe(1, [SubscriptionRequest(name) for name in "abcd"]))
+    await ended(peer, ReasonCode.QUOTA_EXCEEDED, ReasonCode.PACKET_TOO_LARGE, ReasonCode.PROTOCOL_ERROR)
+
+
+async def test_subscriptions_of_a_session(door: Door, version: int) -> None:
+    door.settings["subscriptions_per_session"] = 3
+    peer = await door.connect("c", version)
+    refusal = ReasonCode.QUOTA_EXCEEDED if version == MQTT_5_0 else 0x80
+    assert await peer.subscribe("a", "b", "c", "d") == [0, 0, 0, refusal]
+    assert await peer.subscribe("a", qos=1) == [1]
+    assert await peer.subscribe("e") == [refusal]
+    await peer.unsubscribe("b")
+    assert await peer.subscribe("e") == [0]
+    await peer.send(Publish("d", b"refused"), Publish("e", b"granted"))
+    assert texts([await peer.message()]) == [("e", b"granted")]
+
+
+async def test_sessions_of_the_broker(door: Door, version: int) -> None:
+    door.server_settings["sessions"] = 2
+    first = await door.connect("1", version)
+    await door.connect("2", version)
+    peer = await door.peer(version)
+    reason = ReasonCode.QUOTA_EXCEEDED if version == MQTT_5_0 else ReasonCode.SERVER_UNAVAILABLE
+    await peer.connect("3", reason=reason)
+    await peer.closed()
+    await first.leave()
+    await door.connect("3", version)
+
+
+async def test_retained_messages_of_the_broker(door: Door) -> None:
+    door.server_settings.update(retained_messages=3, sys_interval=0)
+    publisher = await door.connect("p")
+    subscriber = await door.connect("s")
+    await subscriber.subscribe("#")
+    reasons = [await publisher.publish(f"a/{n}", b"x", qos=1, retain=True) for n in range(4)]
+    assert reasons == [0, 0, 0, ReasonCode.QUOTA_EXCEEDED]
+    assert await publisher.publish("a/0", b"replaced", qos=1, retain=True) == 0
+    assert await publisher.publish("a/1", b"", qos=1, retain=True) == 0
+    assert await publisher.publish("a/3", b"x", qos=1, retain=True) == 0
+    late = await door.connect("late")
+    await late.subscribe("#")
+    assert sorted(texts(await late.messages(3))) == [("a/0", b"replaced"), ("a/2", b"x"), ("a/3", b"x")]
+    await late.quiet()
+
+
+async def test_connections_of_a_listener(socket_door: Door) -> None:
+    socket_door.settings["max_connections"] = 2
+    first = await socket_door.connect("1")
+    second = await socket_door.connect("2")
+    with pytest.raises((AssertionError, OSError)):  # noqa: PT012  # refused at accept, in the handshake, or behind it
+        peer = await socket_door.peer()
+        await peer.connect("3")
+    await first.quiet()
+    await second.leave()
+    for _ in range(50):
+        try:
+            await socket_door.connect("3")
+            break
+        except (AssertionError, OSError):
+            continue
+    await first.quiet()
+
+
+@statement("MQTT5-3.1.2-29")
+async def test_problem_information_not_wanted(door: Door) -> None:
+    """Without it only CONNACK, DISCONNECT and PUBLISH may carry a Reason String or User Properties."""
+    door.settings["subscriptions_per_session"] = 1
+    peer = await door.connect("c", properties=properties(request_problem_information=0))
+    requests = [SubscriptionRequest("a"), SubscriptionRequest("b")]
+    await peer.send(
+        Subscribe(1, requests),
+        Unsubscribe(2, ["b"]),
+        Publish("$SYS/broker/x", b"x", qos=1, packet_identifier=3),
+        Publish("$SYS/broker/x", b"x", qos=2, packet_identifier=4),
+        Pubrel(5),
+    )
+    for kind in (Suback, Unsuback, Puback, Pubrec, Pubcomp):
+        packet = await peer.expect(kind)
+        assert packet.properties == NO_PROPERTIES
