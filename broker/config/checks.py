@@ -50,17 +50,17 @@ def shape_problems(listener: ListenerConfig) -> list[Problem]:
     return found
 
 
-# pairs (lesser, greater): the first must not exceed the second
-_ORDERED = (("connect_packet_size", "maximum_packet_size"), ("outbox_soft_bytes", "outbox_hard_bytes"))
+# (lesser, greater): the first must not exceed the second, and follows it down when nobody sets it
+ORDERED = (("connect_packet_size", "maximum_packet_size"), ("outbox_soft_bytes", "outbox_hard_bytes"))
 LIMITS_TOGETHER = frozenset(
-    {"require_subprotocol", "websocket_subprotocols", *(name for pair in _ORDERED for name in pair)}
+    {"require_subprotocol", "websocket_subprotocols", *(name for pair in ORDERED for name in pair)}
 )
 
 
 def _limits_problems(limits: LimitsConfig, loc: Loc, given: Set[str]) -> list[Problem]:
     """Contradictions in which one of the `given` names has a part: a listener does not answer for [limits]."""
     found: list[Problem] = []
-    for lesser, greater in _ORDERED:
+    for lesser, greater in ORDERED:
         low, high = getattr(limits, lesser), getattr(limits, greater)
         if low > high and (lesser in given or greater in given):
             found.append(

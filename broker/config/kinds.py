@@ -75,15 +75,9 @@ def _octal_or_text(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [number, {"type": "string", "pattern": "^(0o)?[0-7]{1,3}$"}]
 
 
-def schema_of_size(default: int) -> Callable[[dict[str, Any]], None]:
-    """The schema of a Size whose default depends on another setting; `default` is what it mostly is."""
-    widen = _with_unit(SIZE)
-
-    def extend(schema: dict[str, Any]) -> None:
-        widen(schema)
-        schema["default"] = default
-
-    return extend
+def without_default(schema: dict[str, Any]) -> None:
+    """The schema of a setting whose default depends on another."""
+    del schema["default"]
 
 
 def _distinct(value: tuple[T, ...]) -> tuple[T, ...]:
@@ -102,6 +96,12 @@ def _version(value: object) -> object:
     raise ValueError(f'{shown(value)} is no version of MQTT; there are "3.1", "3.1.1" and "5.0"')
 
 
+def _name(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError("must not hold control characters")
+    return value
+
+
 def _host(value: str) -> str:
     host = value[1:-1] if value.startswith("[") and value.endswith("]") else value
     if host in ("", "*"):
@@ -112,9 +112,7 @@ def _host(value: str) -> str:
 
 
 def _socket_path(value: str) -> str:
-    if _CONTROL.search(value):
-        raise ValueError("must not hold control characters")
-    length = len(os.fsencode(value))
+    length = len(os.fsencode(_name(value)))
     if length > SOCKET_PATH_BYTES:
         raise ValueError(f"is {length} bytes long; this system takes {SOCKET_PATH_BYTES} at most")
     return value
@@ -189,15 +187,19 @@ Versions = Annotated[
         ],
         ...,
     ],
+    Field(min_length=1),
     BeforeValidator(split),
     AfterValidator(_distinct),
-    Field(min_length=1),
 ]
+Name = Annotated[str, AfterValidator(_name)]
 Host = Annotated[str, AfterValidator(_host)]
 SocketPath = Annotated[str, AfterValidator(_socket_path)]
 Mode = Annotated[int, BeforeValidator(_mode), Field(json_schema_extra=_octal_or_text)]
 Paths = Annotated[
-    tuple[Annotated[str, AfterValidator(_websocket_path)], ...], BeforeValidator(split), AfterValidator(_distinct)
+    tuple[Annotated[str, AfterValidator(_websocket_path)], ...],
+    Field(min_length=1),
+    BeforeValidator(split),
+    AfterValidator(_distinct),
 ]
 Subprotocols = Annotated[
     tuple[Annotated[str, AfterValidator(_subprotocol)], ...], BeforeValidator(split), AfterValidator(_distinct)

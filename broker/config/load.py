@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from broker.config.positions import Loc
 
-# Not a mistake of its own: a default that depends on a value which has one.
-_CONSEQUENCE = "default_factory_not_called"
-
 
 def load(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = ()) -> Config:
     """The configuration from its file (None = no file), `BROKER_…` variables and `--bind`, each over the one before.
@@ -49,9 +46,8 @@ def load_with_sources(
         config = Config.model_validate(sources.data, context=DEFERRED)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            if detail["type"] != _CONSEQUENCE:
-                found.append(_from_detail(sources, detail))
-                dropped.add(_drop(sources.data, detail["loc"]))
+            found.append(_from_detail(sources, detail))
+            dropped.add(_drop(sources.data, detail["loc"]))
         config = _without_the_dropped(sources.data)
     if config is not None:
         found += [
@@ -75,7 +71,7 @@ def parse_bind(text: str) -> ListenerConfig:
     try:
         return ListenerConfig.model_validate(bind_table(text))
     except ValidationError as error:
-        details = [detail for detail in error.errors(include_url=False) if detail["type"] != _CONSEQUENCE]
+        details = error.errors(include_url=False)
         raise ConfigError([origin.mistake(detail["loc"], explain(detail)) for detail in details]) from None
     except ValueError as error:
         raise ConfigError([Mistake(origin.title(), str(error))]) from None
@@ -153,26 +149,27 @@ def _unknown(loc: Loc, origin: Origin | None) -> str:
     here = _table(loc)
     own = TABLES[here].model_fields if here in TABLES else {}
     what = "unknown setting" if isinstance(origin, EnvironmentOrigin) else f"unknown setting '{name}'"
-    # Limits are asked for first in the listener's own table, then in the one for all.
-    others = sorted((table for table in TABLES if table != here), key=lambda table: table[:1] != here[:1])
+    # Of two tables with the name the nearer one is meant: limits of a listener in its own table.
+    others = sorted((table for table in TABLES if table != here), key=lambda table: (table[:1] != here[:1], len(table)))
     for table in others:
-        if name in TABLES[table].model_fields and table:
-            return f"{what}; it belongs into {_title(table)}"
-    near = nearest(name, own)
-    if near is not None:
-        spelled = origin.spell((*loc[:-1], near)) if origin is not None else near
-        return f"{what}; did you mean {spelled}?"
-    for table in others:
-        near = nearest(name, TABLES[table].model_fields) if table else None
-        if near is not None:
-            return f"{what}; did you mean '{near}' in {_title(table)}?"
-    return what
+        if table and name in TABLES[table].model_fields:
+            return f"{what}; it belongs in {_title(table)}"
+    near = nearest(
+        name, dict.fromkeys([*own, *(key for table in others if table for key in TABLES[table].model_fields)])
+    )
+    if near is None:
+        return what
+    if near in own:
+        return f"{what}; did you mean {origin.spell((*loc[:-1], near)) if origin is not None else near}?"
+    table = next(table for table in others if near in TABLES[table].model_fields)
+    return f"{what}; did you mean '{near}' in {_title(table)}?"
 
 
 def explain(detail: ErrorDetails) -> str:
     """pydantic's error about one value, in our words."""
     kind = detail["type"]
-    value = shown(detail["input"])
+    # A whole table would fill the screen and say nothing.
+    but = "" if isinstance(detail["input"], dict | list) else f", not {shown(detail['input'])}"
     context = detail.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
@@ -182,14 +179,21 @@ def explain(detail: ErrorDetails) -> str:
     if kind == "literal_error":
         choices_list = re.findall(r"'([^']*)'", context["expected"])
         hint = did_you_mean(str(detail["input"]), choices_list)
-        return f"must be one of {', '.join(choices_list)}, not {value}{hint}"
+        return f"must be one of {', '.join(choices_list)}{but}{hint}"
+    if kind == "too_short":
+        return "must not be empty"
     for name, words in _BOUNDS.items():
         if name in context and kind in _BOUND_KINDS:
-            return f"must be {words} {context[name]}, not {value}"
+            return f"must be {words} {_plain(context[name])}{but}"
     for prefix, words in _KINDS.items():
         if kind.startswith(prefix):
-            return f"must be {words}, not {value}"
+            return f"must be {words}{but}"
     return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _plain(bound: float) -> str:
+    """3600.0 -> "3600"."""
+    return str(int(bound)) if float(bound).is_integer() else str(bound)
 
 
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
@@ -201,7 +205,7 @@ _KINDS = {
     "finite_number": "a number",
     "string_type": "a string",
     "tuple_type": "an array",
-    "list_type": "an array of tables, [[listeners]]",
+    "list_type": "an array of tables: write [[listeners]]",
     "model_type": "a table",
     "model_attributes_type": "a table",
     "dict_type": "a table",

@@ -9,13 +9,12 @@ which is a ValueError; read by `broker.config.load`, all mistakes together raise
 """
 
 import ipaddress
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from broker.config import kinds
-from broker.config.checks import access_problems, config_problems, shape_problems
+from broker.config.checks import ORDERED, access_problems, config_problems, shape_problems
 from broker.config.errors import ConfigError, Mistake, Problem, dotted, indent
 from broker.config.kinds import Count, Number, Seconds, Size, WholeSeconds
 from broker.core.limits import DROP_NEWEST, Limits, ServerLimits
@@ -34,6 +33,10 @@ DEFERRED: Final = {"checks": "deferred"}
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def _fill(self, **values: object) -> None:
+        """Give settings that nobody has set a default that depends on others. For validators only."""
+        self.__dict__.update({name: value for name, value in values.items() if name not in self.model_fields_set})
 
 
 class LimitsConfig(_Table):
@@ -130,13 +133,10 @@ class LimitsConfig(_Table):
         description="Time from accept to CONNACK, with everything between: HTTP, WebSocket upgrade and CONNECT.",
     )
     connect_packet_size: Size = Field(
-        default_factory=lambda data: min(
-            _LIMITS.connect_packet_size, data.get("maximum_packet_size", _LIMITS.maximum_packet_size)
-        ),
+        default=_LIMITS.connect_packet_size,
         ge=128,
         le=MAXIMUM_PACKET,
         description="Largest CONNECT; when not set, no more than maximum_packet_size.",
-        json_schema_extra=kinds.schema_of_size(_LIMITS.connect_packet_size),
     )
     topic_bytes: Size = Field(
         default=_LIMITS.topic_bytes, ge=1, le=TWO_BYTES, description="Longest Topic Name or Topic Filter, in UTF-8."
@@ -188,13 +188,10 @@ class LimitsConfig(_Table):
         description="Bytes waiting for one connection at which it is ended with 0x97 Quota exceeded.",
     )
     outbox_soft_bytes: Size = Field(
-        default_factory=lambda data: min(
-            _LIMITS.outbox_soft_bytes, data.get("outbox_hard_bytes", _LIMITS.outbox_hard_bytes)
-        ),
+        default=_LIMITS.outbox_soft_bytes,
         ge=1,
         description="Bytes waiting for one connection above which QoS 0 follows `overflow` and QoS 1 and 2 wait in the "
         "Session; when not set, no more than outbox_hard_bytes.",
-        json_schema_extra=kinds.schema_of_size(_LIMITS.outbox_soft_bytes),
     )
     overflow: Literal["drop-newest", "drop-oldest", "latest", "disconnect"] = Field(
         default=DROP_NEWEST,
@@ -207,7 +204,7 @@ class LimitsConfig(_Table):
         description="A connection ends when bytes wait and none leaves for this time.",
     )
     websocket_paths: kinds.Paths = Field(
-        default=_LIMITS.websocket_paths, min_length=1, description="Paths at which WebSocket is served."
+        default=_LIMITS.websocket_paths, description="Paths at which WebSocket is served."
     )
     websocket_subprotocols: kinds.Subprotocols = Field(
         default=_LIMITS.websocket_subprotocols, description="WebSocket subprotocols that are accepted."
@@ -243,6 +240,12 @@ class LimitsConfig(_Table):
         description="Most connections of one listener at a time; 0 = as many as there are file descriptors.",
     )
 
+    @model_validator(mode="after")
+    def _follow(self) -> Self:
+        for lesser, greater in ORDERED:
+            self._fill(**{lesser: min(getattr(self, lesser), getattr(self, greater))})
+        return self
+
     def build(self) -> Limits:
         """The plain object that the core reads."""
         limits = Limits()
@@ -258,14 +261,6 @@ class LimitsConfig(_Table):
         return type(self).model_construct(_fields_set=set(self.model_fields_set), **dict(merged))
 
 
-def _default_host(data: Mapping[str, Any]) -> str:
-    return "" if data.get("type") == "unix" else "127.0.0.1"
-
-
-def _default_port(data: Mapping[str, Any]) -> int:
-    return {"unix": 0, "ws": 8080}.get(data.get("type", ""), 1883)
-
-
 class ListenerConfig(_Table):
     """`[[listeners]]`: one place where Clients connect."""
 
@@ -275,19 +270,19 @@ class ListenerConfig(_Table):
         description="What is spoken: MQTT (`tcp`), HTTP and WebSocket (`ws`), MQTT on a Unix socket (`unix`), "
         "or whichever of MQTT and HTTP the first byte tells (`auto`)."
     )
-    name: str = Field(
+    name: kinds.Name = Field(
         default="", max_length=64, description='What logs and statistics call it; "" = its type and address.'
     )
     host: kinds.Host = Field(
-        default_factory=_default_host,
+        default="127.0.0.1",
         description='Address or name to listen on; "0.0.0.0" or "::" for every address of the machine.',
-        json_schema_extra={"default": "127.0.0.1"},
     )
     port: Count = Field(
-        default_factory=_default_port,
+        default=1883,
         ge=0,
         le=TWO_BYTES,
         description="TCP port: 1883 when not set, 8080 for `ws`; 0 = any free one.",
+        json_schema_extra=kinds.without_default,
     )
     path: kinds.SocketPath = Field(default="", description="Path of the Unix socket, for `unix` only.")
     mode: kinds.Mode = Field(
@@ -303,6 +298,10 @@ class ListenerConfig(_Table):
 
     @model_validator(mode="after")
     def _shape(self, info: ValidationInfo) -> Self:
+        if self.type == "ws":
+            self._fill(port=8080)
+        elif self.type == "unix":
+            self._fill(host="", port=0)
         if info.context is not DEFERRED:
             _refuse(shape_problems(self))
         return self

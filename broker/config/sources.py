@@ -29,8 +29,10 @@ COMMAND_LINE_VARIABLES: Final[dict[str, str]] = {
     "BROKER_PASSWORD": "the Password of client commands",
 }
 
-# What Kubernetes and Docker put into the environment for a service that happens to be called "broker-server".
-_SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP)(_.*)?)?|NAME|ENV_.*)$")
+# What Kubernetes puts into the environment for a service that happens to be called "broker-server".
+_SERVICE_LINK: Final = re.compile(
+    r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)=.*|.*_PORT=\w+://.*"
+)
 
 _SYNTAX_PLACE: Final = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -52,7 +54,7 @@ class Origin(Protocol):
     def mistake(self, loc: Loc, message: str, at_key: bool = False) -> Mistake: ...
 
     def spell(self, loc: Loc) -> str:
-        """How this source writes the setting `loc`."""
+        """How this source would write `loc` in place of what it wrote."""
 
     def remedy(self, cure: Cure) -> str: ...
 
@@ -80,8 +82,7 @@ class FileOrigin:
         return f"'{loc[-1]}'"
 
     def remedy(self, cure: Cure) -> str:
-        table = "[[listeners]]" if len(cure.loc) == 3 else f"[{'.'.join(str(part) for part in cure.loc[:-1])}]"
-        return indent(f"{cure.purpose}, add to this {table}:\n    {cure.loc[-1]} = {cure.value}")
+        return indent(f"{cure.purpose}, add to this table:\n    {cure.loc[-1]} = {cure.value}")
 
 
 class EnvironmentOrigin:
@@ -98,10 +99,11 @@ class EnvironmentOrigin:
         return Mistake(self.name, message)
 
     def spell(self, loc: Loc) -> str:
-        return PREFIX + "__".join(str(part).upper() for part in loc)
+        below = self.name.split("__")[len(loc) :]  # a table is misspelt, and its key goes on
+        return "__".join([variable(loc), *below])
 
     def remedy(self, cure: Cure) -> str:
-        return indent(f"{cure.purpose}, set:\n    {self.spell(cure.loc)}={cure.value}")
+        return indent(f"{cure.purpose}, set:\n    {variable(cure.loc)}={cure.value}")
 
 
 class BindOrigin:
@@ -192,7 +194,7 @@ def _read_file(sources: Sources, path: Path) -> None:
 def _syntax_mistake(path: str, text: str, message: str) -> Mistake:
     """tomllib says the place in its sentence."""
     match = _SYNTAX_PLACE.search(message)
-    offset = len(text)
+    offset = len(text.rstrip())
     if match is not None:
         message = message[: match.start()]
         if match[1] is not None:
@@ -208,16 +210,16 @@ def _read_environment(sources: Sources, environ: Mapping[str, str]) -> None:
     )
     for number, name in enumerate(names):
         origin = EnvironmentOrigin(name, number)
-        rest = name.removeprefix(PREFIX)
-        message = _lay(sources, rest.lower().split("__"), environ[name], origin) if "__" in rest else _stray(rest)
+        rest, value = name.removeprefix(PREFIX), environ[name]
+        message = _lay(sources, rest.lower().split("__"), value, origin) if "__" in rest else _stray(rest, value)
         if message:
             sources.mistakes.append((origin.order, Mistake(name, message)))
 
 
-def _stray(rest: str) -> str:
+def _stray(rest: str, value: str) -> str:
     """What is wrong with a name without a double underscore, if it looks like one of ours at all."""
     section = rest.partition("_")[0].lower()
-    if (section,) not in TABLES or _SERVICE_LINK.search(rest):
+    if (section,) not in TABLES or _SERVICE_LINK.fullmatch(f"{rest}={value}"):
         return ""
     if rest.lower() == section:
         return f"[{section}] is a table: set its keys, such as {variable_names(section)[0]}"
@@ -225,15 +227,18 @@ def _stray(rest: str) -> str:
     return f"unknown setting; did you mean {PREFIX}{near.upper()}?" if near else "unknown setting"
 
 
+def variable(loc: Loc) -> str:
+    """("limits", "maximum_qos") -> "BROKER_LIMITS__MAXIMUM_QOS"."""
+    return PREFIX + "__".join(str(part).upper() for part in loc)
+
+
 def variable_names(section: str) -> list[str]:
     """The variables of a section; those of listeners for the first of them."""
     names: list[str] = []
     for table, model in TABLES.items():
         if table[:1] == (section,):
-            path = [part.upper() for part in table]
-            if section == "listeners":
-                path.insert(1, "0")
-            names += [PREFIX + "__".join([*path, key.upper()]) for key in model.model_fields if key != "limits"]
+            loc: Loc = (section, 0, *table[1:]) if section == "listeners" else table
+            names += [variable((*loc, key)) for key in model.model_fields if key != "limits"]
     return names
 
 

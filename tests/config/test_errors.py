@@ -1,0 +1,51 @@
+"""How a mistake is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.config.errors import ConfigError, Mistake, did_you_mean, dotted, indent, nearest, shown
+
+
+def test_a_mistake_with_everything() -> None:
+    mistake = Mistake("broker.toml:1:1", "limits.x: wrong", "x = 1\n^", "    do this")
+    assert str(mistake) == "broker.toml:1:1: limits.x: wrong\n    x = 1\n    ^\n    do this"
+
+
+def test_a_mistake_without_a_place() -> None:
+    assert str(Mistake("", "wrong")) == "wrong"
+
+
+def test_the_error_is_the_list() -> None:
+    error = ConfigError([Mistake("a", "one"), Mistake("b", "two")])
+    assert str(error) == "a: one\nb: two"
+    assert [mistake.where for mistake in error.mistakes] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("loc", "text"),
+    [((), ""), (("limits",), "limits"), (("listeners", 0, "port"), "listeners[0].port"), (("a", "b", 2), "a.b[2]")],
+)
+def test_dotted(loc: tuple[str | int, ...], text: str) -> None:
+    assert dotted(loc) == text
+
+
+def test_indent() -> None:
+    assert indent("a\nb") == "    a\n    b"
+    assert indent("") == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("a", '"a"'), (True, "true"), (1.5, "1.5"), ([1, "ä"], '[1, "ä"]'), ({1}, "{1}")]
+)
+def test_shown(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_nearest() -> None:
+    names = ["maximum_qos", "maximum_packet_size", "port"]
+    assert nearest("max_packet_size", names) == "maximum_packet_size"
+    assert nearest("Maximum-QoS", names) == "maximum_qos"
+    assert nearest("colour", names) is None
+    assert did_you_mean("prot", names) == "; did you mean 'port'?"
+    assert did_you_mean("colour", names) == ""

@@ -1,0 +1,351 @@
+"""Every setting, by hand and by introspection against the core's plain objects."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from broker.config import Config, ConfigError, LimitsConfig, ListenerConfig, LogConfig, ServerConfig, schema
+from broker.config.settings import TABLES
+from broker.core.limits import OVERFLOW_POLICIES, Limits, ServerLimits
+
+LIMITS = vars(Limits())
+SERVER = vars(ServerLimits())
+
+
+# -- The same names, defaults and types as the core's
+
+
+def test_every_limit_of_the_core_is_a_setting() -> None:
+    assert set(LimitsConfig.model_fields) == set(LIMITS)
+    assert set(ServerConfig.model_fields) == set(SERVER)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_by_default(name: str) -> None:
+    value = getattr(LimitsConfig().build(), name)
+    assert value == LIMITS[name]
+    assert type(value) is type(LIMITS[name])
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_server_limits_by_default(name: str) -> None:
+    value = getattr(Config().server_limits(), name)
+    assert value == SERVER[name]
+    assert type(value) is type(SERVER[name])
+
+
+def test_the_plain_objects_are_the_cores() -> None:
+    assert type(Config().listeners[0].build_limits()) is Limits
+    assert type(Config().server_limits()) is ServerLimits
+
+
+def test_overflow_has_the_cores_policies() -> None:
+    assert set(get_args(LimitsConfig.model_fields["overflow"].annotation)) == set(OVERFLOW_POLICIES)
+
+
+def test_types_of_values_stay_what_the_core_expects() -> None:
+    limits = LimitsConfig.model_validate(
+        {
+            "versions": ["5.0"],
+            "maximum_packet_size": "2MB",
+            "session_expiry_maximum": "1d",
+            "handshake_timeout": 3,
+            "keep_alive_grace": 2,
+            "websocket_paths": "/a,/b",
+        }
+    ).build()
+    assert limits.versions == (5,)
+    assert (limits.maximum_packet_size, type(limits.maximum_packet_size)) == (2_000_000, int)
+    assert (limits.session_expiry_maximum, type(limits.session_expiry_maximum)) == (86400, int)
+    assert (limits.handshake_timeout, type(limits.handshake_timeout)) == (3.0, float)
+    assert (limits.keep_alive_grace, type(limits.keep_alive_grace)) == (2.0, float)
+    assert limits.websocket_paths == ("/a", "/b")
+
+
+# -- Ranges
+
+RANGES: dict[str, tuple[Any, ...]] = {
+    "maximum_qos": (0, 2, -1, 3),
+    "receive_maximum": (1, 65535, 0, 65536),
+    "maximum_packet_size": (128, 268_435_455, 127, 268_435_456),
+    "topic_alias_maximum": (0, 65535, -1, 65536),
+    "server_keep_alive_maximum": (0, 65535, -1, 65536),
+    "keep_alive_grace": (1, 10, 0.9, 10.1),
+    "session_expiry_maximum": (0, 0xFFFFFFFF, -1, 0x100000000),
+    "message_expiry_maximum": (0, 0xFFFFFFFF, -1, 0x100000000),
+    "client_identifier_maximum": (23, 65535, 22, 65536),
+    "handshake_timeout": (0.001, 3600, 0, 3601),
+    "connect_packet_size": (128, 268_435_455, 127, 268_435_456),
+    "topic_bytes": (1, 65535, 0, 65536),
+    "topic_levels": (1, 65535, 0, 65536),
+    "properties_bytes": (1, 268_435_455, 0, 268_435_456),
+    "user_properties": (0, 1, -1, -2),
+    "acknowledgement_bytes": (16, 268_435_455, 15, 268_435_456),
+    "subscriptions_per_packet": (1, 2, 0, -1),
+    "subscriptions_per_session": (1, 2, 0, -1),
+    "max_inflight": (1, 65535, 0, 65536),
+    "outgoing_topic_alias_maximum": (0, 65535, -1, 65536),
+    "queue_messages": (1, 2, 0, -1),
+    "queue_bytes": (1, 2, 0, -1),
+    "outbox_soft_bytes": (1, 2, 0, -1),
+    "outbox_hard_bytes": (1024, 2048, 1023, -1),
+    "write_stall_timeout": (0.1, 60, 0, -1),
+    "websocket_ping_interval": (0, 60, -1, -0.5),
+    "websocket_frame_bytes": (128, 1 << 20, 127, 0),
+    "websocket_fragments": (1, 2, 0, -1),
+    "max_connections": (0, 1, -1, -2),
+}
+
+
+def test_every_number_has_a_range() -> None:
+    numbers = {name for name, value in LIMITS.items() if type(value) in (int, float)}
+    assert set(RANGES) == numbers
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_the_ends_of_a_range_are_in_it(name: str) -> None:
+    low, high, _, _ = RANGES[name]
+    for value in (low, high):
+        assert getattr(LimitsConfig.model_validate({name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_beyond_the_range_is_refused(name: str) -> None:
+    for value in RANGES[name][2:]:
+        with pytest.raises(ValidationError) as caught:
+            LimitsConfig.model_validate({name: value})
+        assert [detail["loc"] for detail in caught.value.errors()] == [(name,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("retained_messages", -1),
+        ("retained_bytes", -1),
+        ("sessions", 0),
+        ("buffered_bytes", 1023),
+        ("topic_cache", 0),
+        ("sys_interval", -1),
+        ("shutdown_timeout", -0.1),
+    ],
+)
+def test_ranges_of_the_server(name: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        ServerConfig.model_validate({name: value})
+
+
+# -- Listeners
+
+
+def test_without_a_word_it_listens_on_loopback_only() -> None:
+    assert [listener.bind for listener in Config().listeners] == ["tcp://127.0.0.1:1883", "ws://127.0.0.1:8080"]
+    assert [listener.bind for listener in Config.default().listeners] == [
+        "tcp://127.0.0.1:1883",
+        "ws://127.0.0.1:8080",
+    ]
+    Config.default().check_access()
+
+
+@pytest.mark.parametrize(("kind", "port"), [("tcp", 1883), ("ws", 8080), ("auto", 1883)])
+def test_ports_by_default(kind: Any, port: int) -> None:
+    assert (ListenerConfig(type=kind).host, ListenerConfig(type=kind).port) == ("127.0.0.1", port)
+
+
+def test_embedding_is_short() -> None:
+    config = Config(listeners=[ListenerConfig(type="tcp", port=0)], limits=LimitsConfig(maximum_qos=1))
+    assert config.listeners[0].port == 0
+    assert config.listeners[0].build_limits().maximum_qos == 1
+
+
+def test_the_callers_list_and_listeners_are_left_alone() -> None:
+    listener = ListenerConfig(type="tcp")
+    listeners = [listener]
+    config = Config(listeners=listeners, limits=LimitsConfig(maximum_qos=0))
+    assert listeners[0] is listener
+    assert listener.limits.maximum_qos == 2
+    assert config.listeners[0].limits.maximum_qos == 0
+
+
+def test_no_listener_at_all_is_possible() -> None:
+    assert Config(listeners=[]).listeners == []
+
+
+def test_unix_listener() -> None:
+    listener = ListenerConfig(type="unix", path="/run/broker.sock")
+    assert listener.bind == "unix:/run/broker.sock"
+    assert (listener.mode, listener.host, listener.port) == (0o660, "", 0)
+
+
+def test_label() -> None:
+    assert ListenerConfig(type="tcp", name="factory").label == "factory"
+    assert ListenerConfig(type="ws", host="::1").label == "ws://[::1]:8080"
+
+
+def test_a_configuration_does_not_change_under_the_broker() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().limits.maximum_qos = 1
+
+
+# -- Limits of a listener over those of all
+
+
+def test_a_listener_takes_the_limits_of_all_and_keeps_its_own() -> None:
+    config = Config(
+        limits=LimitsConfig(maximum_qos=1, receive_maximum=5),
+        listeners=[
+            ListenerConfig(type="tcp", limits=LimitsConfig(receive_maximum=7)),
+            ListenerConfig(type="ws"),
+        ],
+    )
+    first, second = (listener.build_limits() for listener in config.listeners)
+    assert (first.maximum_qos, first.receive_maximum) == (1, 7)
+    assert (second.maximum_qos, second.receive_maximum) == (1, 5)
+
+
+def test_a_listener_may_set_back_to_the_default() -> None:
+    config = Config(
+        limits=LimitsConfig(maximum_qos=0),
+        listeners=[ListenerConfig(type="tcp", limits=LimitsConfig(maximum_qos=2))],
+    )
+    assert config.listeners[0].build_limits().maximum_qos == 2
+
+
+def test_listeners_of_one_configuration_serve_another() -> None:
+    first = Config(limits=LimitsConfig(maximum_qos=0, receive_maximum=5))
+    second = Config(listeners=first.listeners, limits=LimitsConfig(receive_maximum=9))
+    assert second.listeners[0].build_limits().maximum_qos == 2
+    assert second.listeners[0].build_limits().receive_maximum == 9
+
+
+@pytest.mark.parametrize(
+    ("lesser", "greater", "value"),
+    [("connect_packet_size", "maximum_packet_size", 4096), ("outbox_soft_bytes", "outbox_hard_bytes", 4096)],
+)
+def test_a_lesser_limit_that_is_not_set_follows_the_greater(lesser: str, greater: str, value: int) -> None:
+    config = Config.model_validate(
+        {"limits": {greater: value}, "listeners": [{"type": "tcp"}, {"type": "ws", "limits": {greater: 2 * value}}]}
+    )
+    assert getattr(config.limits, lesser) == value
+    assert getattr(config.listeners[0].build_limits(), lesser) == value
+    assert getattr(config.listeners[1].build_limits(), lesser) == 2 * value
+    assert getattr(LimitsConfig.model_validate({greater: 1 << 27}), lesser) == LIMITS[lesser]
+
+
+# -- Loopback
+
+
+LOCAL = ["127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "localhost", "LOCALHOST", "localhost.", "::ffff:127.0.0.1"]
+BEYOND = ["0.0.0.0", "::", "192.168.1.10", "10.0.0.1", "fe80::1", "fe80::1%eth0", "2001:db8::1", "::ffff:10.0.0.1"]
+BEYOND += ["broker.example.org", "localhost.example.org", "127.1", "0", "128.0.0.1"]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "ws", "auto"])
+@pytest.mark.parametrize("host", LOCAL)
+def test_on_loopback_anybody_may_connect(host: str, kind: Any) -> None:
+    listener = ListenerConfig(type=kind, host=host)
+    assert listener.is_local
+    assert listener.anonymous_allowed
+    Config(listeners=[listener]).check_access()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "ws", "auto"])
+@pytest.mark.parametrize("host", BEYOND)
+def test_beyond_loopback_somebody_has_to_say_so(host: str, kind: Any) -> None:
+    listener = ListenerConfig(type=kind, host=host)
+    assert not listener.is_local
+    assert not listener.anonymous_allowed
+    with pytest.raises(ConfigError) as caught:
+        Config(listeners=[listener]).check_access()
+    assert str(caught.value).startswith(f"listeners[0].host: {host} is reached from other machines")
+    assert "allow_anonymous=True" in str(caught.value)
+    Config(listeners=[ListenerConfig(type=kind, host=host, allow_anonymous=True)]).check_access()
+    Config(listeners=[listener]).check_access(authenticated=True)
+
+
+def test_a_unix_socket_is_local() -> None:
+    listener = ListenerConfig(type="unix", path="/run/broker.sock")
+    assert listener.is_local
+    Config(listeners=[listener]).check_access()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_nobody_could_connect(host: str) -> None:
+    config = Config(listeners=[ListenerConfig(type="tcp", host=host, allow_anonymous=False)])
+    assert not config.listeners[0].anonymous_allowed
+    with pytest.raises(ConfigError, match="nobody could connect"):
+        config.check_access()
+    config.check_access(authenticated=True)
+
+
+# -- Built by hand, contradictions are refused at once
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"type": "unix"},
+        {"type": "unix", "path": "/x", "port": 1},
+        {"type": "tcp", "path": "/x"},
+        {"type": "tcp", "mode": 0o600},
+    ],
+)
+def test_a_listener_of_the_wrong_shape(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="unix listener"):
+        ListenerConfig(**arguments)
+
+
+def test_contradicting_limits() -> None:
+    with pytest.raises(ValidationError, match=r"limits\.outbox_soft_bytes: .* must not exceed"):
+        Config(limits=LimitsConfig(outbox_soft_bytes=8 << 20))
+
+
+def test_log_settings() -> None:
+    assert (Config().log.level, Config().log.format) == ("info", "auto")
+    assert LogConfig.model_validate({"level": "DEBUG"}).level == "debug"
+    with pytest.raises(ValidationError):
+        LogConfig.model_validate({"format": "xml"})
+
+
+# -- Descriptions and schema
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), [(table, name) for table, model in TABLES.items() for name in model.model_fields]
+)
+def test_every_setting_has_one_sentence(table: tuple[str, ...], name: str) -> None:
+    sentence = TABLES[table].model_fields[name].description
+    assert sentence is not None
+    assert sentence[0].isupper()
+    assert sentence.endswith(".")
+    assert 20 < len(sentence) < 200
+
+
+def test_tables_are_all_tables() -> None:
+    def walk(path: tuple[str, ...], model: type[BaseModel]) -> None:
+        found[path] = model
+        for name, field in model.model_fields.items():
+            for kind in (field.annotation, *get_args(field.annotation)):
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    walk((*path, name), kind)
+
+    found: dict[tuple[str, ...], type[BaseModel]] = {}
+    walk((), Config)
+    assert found == TABLES
+
+
+def test_schema_names_every_setting() -> None:
+    document = schema()
+    assert document["additionalProperties"] is False
+    definitions = document["$defs"]
+    for model in (ListenerConfig, LimitsConfig, ServerConfig, LogConfig):
+        properties = definitions[model.__name__]["properties"]
+        assert set(properties) == set(model.model_fields)
+        assert definitions[model.__name__]["additionalProperties"] is False
+        for name, one in properties.items():
+            assert one["description"] == model.model_fields[name].description
+    assert definitions["ListenerConfig"]["required"] == ["type"]
+    assert definitions["LimitsConfig"]["properties"]["connect_packet_size"]["default"] == LIMITS["connect_packet_size"]
+    assert definitions["LimitsConfig"]["properties"]["receive_maximum"]["maximum"] == 65535

@@ -1,0 +1,202 @@
+"""The sample, the schema and the guide say what the code does, and are not stale."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from broker.config import Config, load, load_with_sources, schema
+from broker.config.settings import TABLES, LimitsConfig, ListenerConfig
+from broker.config.text import guide, guide_table, in_force, sample, schema_text, setting, write
+
+ROOT: Final = Path(__file__).parent.parent.parent
+GUIDE: Final = ROOT / "docs" / "guides" / "configuration.md"
+AGAIN: Final = "stale: run `python -m broker.config.text`"
+
+
+def test_nothing_generated_is_stale() -> None:
+    assert (ROOT / "config" / "broker.toml").read_text("utf-8") == sample(), AGAIN
+    assert (ROOT / "config" / "broker.schema.json").read_text("utf-8") == schema_text(), AGAIN
+    assert GUIDE.read_text("utf-8") == guide(GUIDE.read_text("utf-8")), AGAIN
+
+
+def test_writing_anew(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "docs" / "guides").mkdir(parents=True)
+    page = tmp_path / "docs" / "guides" / "configuration.md"
+    page.write_text(re.sub(r"(?m)^\|.*\n", "", GUIDE.read_text("utf-8")), "utf-8")
+    write(tmp_path)
+    assert page.read_text("utf-8") == GUIDE.read_text("utf-8")
+    assert (tmp_path / "config" / "broker.toml").read_text("utf-8") == sample()
+    assert json.loads((tmp_path / "config" / "broker.schema.json").read_text("utf-8")) == schema()
+
+
+# -- The sample
+
+
+def test_the_sample_is_the_default() -> None:
+    config = load(ROOT / "config" / "broker.toml", {})
+    assert config.model_dump() == Config().model_dump()
+
+
+def test_the_sample_begins_with_its_schema() -> None:
+    assert sample().startswith("#:schema ./broker.schema.json\n")
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        (table, name)
+        for table, model in TABLES.items()
+        if table not in ((), ("listeners", "limits"))
+        for name in model.model_fields
+    ],
+)
+def test_the_sample_has_every_key_with_its_sentence(table: tuple[str, ...], name: str) -> None:
+    sentence = str(TABLES[table].model_fields[name].description)
+    text = sample().replace("\n# ", " ")  # unfold comments
+    header = r"#\[listeners\.limits\]" if name == "limits" else rf"#?{name} = .+"
+    assert re.search(rf"(?m){re.escape(sentence)}\n{header}$", text)
+
+
+def test_the_sample_has_each_key_once_in_its_table() -> None:
+    data = tomllib.loads(sample())
+    assert set(data) == {"log", "listeners", "limits", "server"}
+    for table in ("log", "limits", "server"):
+        assert set(data[table]) == set(TABLES[(table,)].model_fields)
+
+
+def test_what_the_sample_has_switched_off_can_be_switched_on() -> None:
+    text = sample().replace("#allow_anonymous", "allow_anonymous").replace("#[[listeners]]", "[[listeners]]")
+    for name in ("type", "path", "mode", "receive_maximum", "[listeners.limits]"):
+        text = text.replace(f"\n#{name}", f"\n{name}")
+    data = tomllib.loads(text)
+    config = Config.model_validate(data)
+    assert [listener.type for listener in config.listeners] == ["tcp", "ws", "unix"]
+    assert config.listeners[0].allow_anonymous
+    assert config.listeners[2].mode == 0o660
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("versions", (4, 5), 'versions = ["3.1.1", "5.0"]'),
+        ("maximum_packet_size", 1 << 20, 'maximum_packet_size = "1MiB"'),
+        ("handshake_timeout", 0.5, 'handshake_timeout = "500ms"'),
+        ("keep_alive_grace", 2.0, "keep_alive_grace = 2"),
+        ("retain_available", False, "retain_available = false"),
+        ("origins", ("*",), 'origins = ["*"]'),
+        ("response_information", 'a"b', 'response_information = "a\\"b"'),
+    ],
+)
+def test_setting(name: str, value: Any, line: str) -> None:
+    assert setting(name, LimitsConfig.model_fields[name], value) == line
+
+
+def test_a_mode_is_octal() -> None:
+    assert setting("mode", ListenerConfig.model_fields["mode"], 0o640) == "mode = 0o640"
+
+
+# -- What is in force
+
+
+CHANGED = """\
+[limits]
+maximum_qos = 1
+
+[[listeners]]
+type = "ws"
+allow_anonymous = true
+
+[listeners.limits]
+origins = ["*"]
+
+[[listeners]]
+type = "unix"
+path = "/run/x"
+"""
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("text", ["", "listeners = []", CHANGED])
+def test_what_is_in_force_can_be_read_again(tmp_path: Path, text: str, changed: bool) -> None:
+    path = tmp_path / "broker.toml"
+    path.write_text(text)
+    config, sources = load_with_sources(path, {"BROKER_LOG__LEVEL": "debug"}, [])
+    path.write_text(in_force(config, sources, changed))
+    assert load(path, {}).model_dump() == config.model_dump()
+
+
+def test_each_value_in_force_has_its_source(tmp_path: Path) -> None:
+    path = tmp_path / "broker.toml"
+    path.write_text(CHANGED)
+    config, sources = load_with_sources(path, {"BROKER_LOG__LEVEL": "debug"})
+    lines = [re.sub(" +", " ", line) for line in in_force(config, sources).splitlines()]
+    assert 'level = "debug" # BROKER_LOG__LEVEL' in lines
+    assert 'format = "auto" # default' in lines
+    assert f"maximum_qos = 1 # {path}:2" in lines
+    assert f"[[listeners]] # {path}:4" in lines
+    assert f'origins = ["*"] # {path}:9' in lines
+    assert 'origins = ["same-origin"] # default' in lines
+    assert "port = 8080 # default" in lines
+    assert f'path = "/run/x" # {path}:13' in lines
+
+
+def test_binds_are_named_as_source() -> None:
+    config, sources = load_with_sources(None, {}, ["ws://127.0.0.1/mqtt"])
+    lines = [re.sub(" +", " ", line) for line in in_force(config, sources, changed=True).splitlines()]
+    assert lines == [
+        "[[listeners]] # --bind ws://127.0.0.1/mqtt",
+        'type = "ws" # --bind ws://127.0.0.1/mqtt',
+        'name = "" # default',
+        'host = "127.0.0.1" # --bind ws://127.0.0.1/mqtt',
+        "port = 8080 # default",
+        "",
+        "[listeners.limits]",
+        'websocket_paths = ["/mqtt"] # --bind ws://127.0.0.1/mqtt',
+    ]
+
+
+# -- The guide
+
+
+def test_the_guides_tables() -> None:
+    limits = guide_table(("limits",))
+    assert "| `maximum_qos` | `2` | `0` … `2` | Highest QoS" in limits
+    assert '| `maximum_packet_size` | `"1MiB"` | `128` … `268435455` |' in limits
+    assert '| `handshake_timeout` | `"5s"` | more than `0` … `"1h"` |' in limits
+    assert "| `max_connections` | `0` | `0` … |" in limits
+    assert "`drop-newest`, `drop-oldest`, `latest`, `disconnect`" in limits
+    listeners = guide_table(("listeners",))
+    assert "| `type` | required | `tcp`, `ws`, `unix`, `auto` |" in listeners
+    assert "| `port` | `1883`, `8080` | `0` … `65535` |" in listeners
+    assert "| `mode` | `0o660` | `0` … `0o777` |" in listeners
+
+
+def test_a_guide_without_its_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="no place for the table of log"):
+        guide("# Configuration\n")
+
+
+def test_examples_of_the_guide_can_be_read(tmp_path: Path) -> None:
+    examples = re.findall(r"(?ms)^```toml\n(.*?)^```", GUIDE.read_text("utf-8"))
+    assert examples
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(example, "utf-8")
+        assert load(path, {}).listeners
+
+
+def test_variables_and_binds_of_the_guide_can_be_used() -> None:
+    text = GUIDE.read_text("utf-8")
+    variables = dict(re.findall(r"`(BROKER_\w+__\w+)=([^`\s]+)`", text))
+    assert len(variables) >= 5
+    load(None, variables)
+    binds = list(re.findall(r"`((?:tcp|ws|auto|unix):[^`\s]+)`", text))
+    assert len(binds) >= 4
+    load(None, {}, binds)
