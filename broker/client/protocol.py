@@ -4,7 +4,7 @@ Who calls what:
 
 - the application, at any time: `publish`, `cancel`, `subscribe`, `leave`, `unsubscribe`, `through`;
 - the connection, for one Network Connection after the other: `open`, then `receive` with what was read, `take` for
-  what is to be written and `handed` once it is, `tick` when `deadline` has come, and `lost` at its end;
+  what is to be written and `handed` before the next `take`, `tick` when `deadline` has come, and `lost` at its end;
 - at the very end, once: `close` for an orderly one, and `fail`.
 
 A fault, ours or the Server's, sets `error`; the connection flushes what `take` still gives and closes. The Session
@@ -37,6 +37,7 @@ from broker.packets.reasons import ProtocolError, ReasonCode
 from broker.packets.topics import SHARE_PREFIX, split_share
 from broker.packets.types import (
     DISCONNECT,
+    MQTT_3_1,
     MQTT_5_0,
     NO_PROPERTIES,
     PUBCOMP,
@@ -126,6 +127,7 @@ class Protocol:
         self._decoder = Decoder(self._limits, self.version, server=False)
         self._outbox: list[bytes] = []
         self._handing: list[Publication] = []  # QoS 0, in the outbox
+        self._taken: list[Publication] = []  # QoS 0, taken from the outbox but not handed yet
         self._subscribing: dict[int, Subscription] = {}
         self._unsubscribing: dict[int, Unsubscription] = {}
         self._unsubscriptions: list[Unsubscription] = []  # not sent yet
@@ -256,14 +258,16 @@ class Protocol:
             return b""
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
+        if self._handing:
+            self._taken, self._handing = self._handing, []
         return data
 
     def handed(self, now: float) -> None:
-        """What `take` gave since the last call is with the transport."""
+        """What `take` gave is with the transport."""
         self._last_sent = now
-        if self._handing:
-            handing, self._handing = self._handing, []
-            for publication in handing:
+        if self._taken:
+            taken, self._taken = self._taken, []
+            for publication in taken:
                 publication.settle()
 
     def deadline(self) -> float:
@@ -314,8 +318,10 @@ class Protocol:
         """The Network Connection is gone. What waits goes on waiting for the next one."""
         self._ended()
         self._outbox.clear()
-        for publication in self._handing:
+        for publication in self._taken:
             publication.settle()  # at most once: it may have arrived, so it is not sent again
+        self._taken.clear()
+        self.publications.put_back(self._handing)
         self._handing.clear()
         self.identifiers.release(*self._subscribing, *self._unsubscribing)
         self._subscribing.clear()
@@ -379,13 +385,15 @@ class Protocol:
         self._had_session = True
         self._learn(properties)
         resumed = packet.session_present
+        if self.version == MQTT_3_1:  # does not tell, but does keep the Session
+            resumed = not self._clean_start
         if first and resumed:
             self.subscriptions.holding = True
         self.deliveries.connected(resumed)
         for released in self.publications.connected(resumed, properties.receive_maximum or 65_535):
             self._outbox.append(pubrel(released.packet_identifier))
         for subscription in self.subscriptions:
-            if first or not resumed or not subscription.done:
+            if first or not resumed or not subscription.done or self.version == MQTT_3_1:
                 self._send_subscribe(subscription)
         waiting, self._unsubscriptions = self._unsubscriptions, []
         for unsubscription in waiting:

@@ -21,6 +21,8 @@ from broker.packets.reasons import ProtocolError, ReasonCode
 from broker.packets.types import NO_PROPERTIES, Properties, Puback, Pubcomp, Pubrec, Pubrel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broker.client.errors import ClientError
 
 # Below 65,535, so that a SUBSCRIBE always finds a free Packet Identifier
@@ -75,6 +77,10 @@ class Publications:
 
     def add(self, publication: Publication) -> None:
         self._waiting.append(publication)
+
+    def put_back(self, publications: Sequence[Publication]) -> None:
+        """They were given by `next` at QoS 0, but not sent."""
+        self._waiting.extendleft(reversed(publications))
 
     @property
     def waiting(self) -> int:
