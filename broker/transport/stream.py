@@ -6,6 +6,7 @@ For embedding behind other servers, for memory streams in virtual time, and wher
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -52,12 +53,11 @@ async def serve_stream(
             if not layers.peer_is_done:
                 # As a link does: let the peer read our last words, and close.
                 if isinstance(stream, trio.abc.HalfCloseableStream):
-                    await stream.send_eof()
+                    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                        await stream.send_eof()
                 with trio.move_on_after(LINGER):
                     await trio.sleep_forever()
             nursery.cancel_scope.cancel()
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        connection.lost(trio.current_time(), "connection lost")
     except trio.Cancelled:
         connection.lost(trio.current_time(), "the server stopped")
         raise
@@ -124,8 +124,15 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
             if idle.cancelled_caught and layers.websocket and connection.state != AWAITING_CONNECT:
                 layers.ping()
             continue
-        with trio.move_on_after(stall) as stalled:
-            await stream.send_all(data)
+        try:
+            with trio.move_on_after(stall) as stalled:
+                await stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            now = trio.current_time()
+            connection.peer_is_done = True
+            connection.lost(now, "connection lost")
+            settle(now)
+            return
         now = trio.current_time()
         if stalled.cancelled_caught:
             connection.peer_is_done = True
