@@ -91,7 +91,7 @@ def served(
     log = folder / "broker.log"
     command = [
         *(sys.executable, "-m", "broker", "serve"),
-        *("--bind", f"tcp://127.0.0.1:{tcp_port}", "--bind", f"ws://127.0.0.1:{ws_port}/mqtt"),
+        *("--bind", f"tcp://127.0.0.1:{tcp_port}", "--bind", f"ws://127.0.0.1:{ws_port}"),
         *arguments,
     ]
     with log.open("wb") as stream:

@@ -94,7 +94,7 @@ class PahoClient:
 
     def disconnect(self) -> None:
         self._client.disconnect()
-        self._client.loop_stop()
+        self._close()
 
     def vanish(self) -> None:
         """Lose the Network Connection without a DISCONNECT."""
@@ -102,12 +102,18 @@ class PahoClient:
         lost = self._client.socket()
         assert lost is not None
         lost.close()
+        self._close()
 
     def wait_disconnected(self) -> Any:
         """Wait until the broker has ended the connection; return the reason that paho tells."""
         reason = self._disconnected.get(timeout=SECONDS)
-        self._client.loop_stop()
+        self._close()
         return reason
+
+    def _close(self) -> None:
+        """End the thread; `reinitialise` closes the sockets that paho would leave to the garbage collector."""
+        self._client.loop_stop()
+        self._client.reinitialise()
 
     def subscribe(self, topic_filter: str, qos: int = 0, options: SubscribeOptions | None = None, **props: Any) -> int:
         """Subscribe and return the Reason Code of SUBACK."""

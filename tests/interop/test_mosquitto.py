@@ -39,8 +39,9 @@ class Subscriber:
 
     def lines(self) -> list[str]:
         """Return what it printed of messages, in the format given."""
-        output, errors = self.process.communicate(timeout=SECONDS)
-        assert self.process.returncode == 0, output + errors
+        assert self.process.stdout is not None
+        output = self.process.stdout.read()
+        assert self.process.wait(SECONDS) == 0, output
         return [line.removeprefix("message ") for line in output.splitlines() if line.startswith("message ")]
 
 
@@ -56,18 +57,19 @@ def subscribed(
     process = subprocess.Popen(
         [tools.program("stdbuf", "coreutils"), "-oL", *command("mosquitto_sub", broker, version, *arguments)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         for line in process.stdout:
             if "received SUBACK" in line:
                 break
         yield Subscriber(process)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 @every_version
