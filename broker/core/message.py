@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from broker.packets.types import Publish, Will
 
 NEVER: Final = math.inf
+ROUNDING: Final = 1e-6  # seconds by which floats may make an interval longer than it was given
 
 
 class ApplicationMessage:
@@ -134,7 +135,7 @@ class ApplicationMessage:
         """What is left of the Message Expiry Interval in whole seconds; -1 for a message without [MQTT5-3.3.2-6]."""
         if self.expires_at == NEVER:
             return -1
-        left = math.ceil(self.expires_at - now)
+        left = math.ceil(self.expires_at - now - ROUNDING)
         return left if left > 0 else 0
 
 
