@@ -73,7 +73,7 @@ def test_decorators_are_read_from_the_source(tmp_path: Path) -> None:
     folder = tmp_path / "tests" / "core"
     folder.mkdir(parents=True)
     (folder / "test_x.py").write_text(
-        '@statement("A-1", "A-2")\n@statement("B-1")\nasync def test_one(): ...\n'
+        '@statement("A-1", *("A-2",))\n@statement("B-1")\nasync def test_one(): ...\n'
         'class TestMore:\n    @statement("A-1")\n    def test_two(self): ...\n'
         "def test_three(): ...\n"
     )
