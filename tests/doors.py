@@ -52,10 +52,10 @@ class Door:
         else:
             listening = server.listeners[0]
             stream = await trio.open_tcp_stream(listening.host, listening.port)
-            if self.name == "ws":
-                stream = WebSocketStream(stream, listening.url)
-                await stream.open()
         self._streams.append(stream)
+        if self.name == "ws":
+            stream = WebSocketStream(stream, server.listeners[0].url)
+            await stream.open()
         return stream
 
     async def peer(self, version: int = MQTT_5_0) -> Peer:

@@ -198,7 +198,7 @@ async def test_retain_switched_off(door: Door) -> None:
 TOPICS = 5000
 
 
-@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize(("version", "qos"), [(MQTT_3_1_1, 1), (MQTT_5_0, 0)])
 async def test_a_snapshot_is_never_cut(socket_door: Door, version: int, qos: int) -> None:
     """5,000 retained topics go to a reader that takes its time, through an outbox and queues that hold a tenth."""
     socket_door.settings.update(outbox_soft_bytes=64 * 1024, outbox_hard_bytes=512 * 1024, queue_messages=10)
@@ -236,7 +236,8 @@ async def test_live_messages_pass_while_a_snapshot_is_on_its_way(socket_door: Do
     await subscriber.expect(Suback)
     for number in range(20):
         await publisher.publish("live", b"%d" % number, qos=1)
-    live, retained = [], set()
+    live: list[bytes] = []
+    retained: set[str] = set()
     while len(live) < 20 or len(retained) < 3000:
         message = await subscriber.message()
         if message.topic == "live":

@@ -161,12 +161,12 @@ async def test_a_queue_has_an_end_and_the_publisher_is_told(door: Door, version:
 
 
 async def test_a_queue_has_an_end_in_bytes(door: Door) -> None:
-    door.settings["queue_bytes"] = 20_000
+    door.settings["queue_bytes"] = 2000
     publisher = await door.connect("p")
     subscriber = await door.durable("s")
     await subscriber.subscribe("a", qos=1)
     await subscriber.leave()
-    reasons = [await publisher.publish("a", bytes(3000), qos=1) for number in range(10)]
+    reasons = [await publisher.publish("a", bytes(300), qos=1) for number in range(10)]
     kept = reasons.count(ReasonCode.SUCCESS)
     assert 5 <= kept <= 6
     assert reasons == [ReasonCode.SUCCESS] * kept + [ReasonCode.QUOTA_EXCEEDED] * (10 - kept)
