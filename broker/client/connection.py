@@ -98,11 +98,11 @@ class Connection:
     async def _wait_for_room(self) -> None:
         protocol = self._protocol
         while protocol.subscriptions.full and not protocol.awaited and not self._ending:
-            protocol.reading = False
+            protocol.keep_alive.reading = False
             self._room = trio.Event()
             await self._room.wait()
-        if not protocol.reading:
-            protocol.resume_reading(trio.current_time())
+        if not protocol.keep_alive.reading:
+            protocol.keep_alive.read_again(trio.current_time())
             self._asked.set()
         protocol.spill = protocol.subscriptions.full
 

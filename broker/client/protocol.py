@@ -14,18 +14,18 @@ lives in `publications`, `deliveries` and `subscriptions`, beyond the Network Co
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final
 
+from broker.client.announced import Announced
 from broker.client.deliveries import Deliveries
 from broker.client.errors import (
     CannotConnect,
     ClientError,
     ConnectRefused,
     Disconnected,
-    PublishRefused,
     SubscribeRefused,
     reason_code,
 )
+from broker.client.keepalive import KeepAlive
 from broker.client.message import Message
 from broker.client.publications import Publication, Publications
 from broker.client.requests import PacketIdentifiers, Request
@@ -34,7 +34,7 @@ from broker.packets.codes import REASONS_FROM_CLIENT
 from broker.packets.decode import Decoder, DecoderLimits
 from broker.packets.encode import PINGREQ_PACKET, acknowledgement, encode, puback, pubrec, pubrel
 from broker.packets.reasons import ProtocolError, ReasonCode
-from broker.packets.topics import SHARE_PREFIX, split_share
+from broker.packets.topics import split_share
 from broker.packets.types import (
     DISCONNECT,
     MQTT_3_1,
@@ -59,12 +59,6 @@ from broker.packets.types import (
     Unsubscribe,
     Will,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-PING_SHARE: Final = 0.75  # of the Keep Alive without a packet, then a PINGREQ: leaves time for it to arrive
-NO_MAXIMUM: Final = 268_435_460  # bytes: the largest packet that MQTT can express
 
 
 class Settings:
@@ -109,9 +103,9 @@ class Protocol:
         self.connected = False
         self.error: ClientError | None = None  # of the present Network Connection
         self.connack: Connack | None = None
-        self.reading = True  # false while the connection does not read, so that no answer can be missed
         self.spill = False  # whether QoS 0 messages for a full buffer are dropped
         self.awaited = 0  # how many applications wait for an answer of the Server
+        self.keep_alive = KeepAlive(settings.ping_timeout)
         self.identifiers = PacketIdentifiers()
         self.publications = Publications(self.identifiers)
         self.deliveries = Deliveries(settings.receive_maximum if settings.version == MQTT_5_0 else 0)
@@ -135,21 +129,8 @@ class Protocol:
         self._had_session = False
         self._clean_start = settings.clean_start  # of the last CONNECT
         self._closed = False  # DISCONNECT is sent or received, or the Network Connection gone
-        self._keep_alive = 0.0
-        self._last_sent = 0.0
-        self._last_received = 0.0
-        self._ping_sent = inf  # when the PINGREQ went out that has no PINGRESP yet
+        self._announced = Announced(NO_PROPERTIES)
         self._connack_due = inf
-        self._no_limits()
-
-    def _no_limits(self) -> None:
-        """What a Server that announces nothing lets us do (section 3.2.2.3)."""
-        self._maximum_packet_size = NO_MAXIMUM
-        self._maximum_qos = 2
-        self._retain_available = True
-        self._wildcard_subscription_available = True
-        self._shared_subscription_available = True
-        self._subscription_identifier_available = self.version == MQTT_5_0
 
     # -- the application
 
@@ -193,13 +174,10 @@ class Protocol:
         """A new Network Connection: CONNECT is its first packet [MQTT-3.1.0-1]."""
         self._decoder = Decoder(self._limits, self.version, server=False)
         self.error = None
-        self.reading = True
         self.spill = False
         self._closed = False
         self._outbox.clear()
         self._aliases.clear()  # [MQTT-3.3.2-7]
-        self._last_sent = self._last_received = now
-        self._ping_sent = inf
         self._connack_due = now + self.settings.connect_timeout
         self._clean_start = self.settings.clean_start and not self._resumes()
         self._outbox.append(self.connect_packet())
@@ -231,10 +209,10 @@ class Protocol:
         """Bytes came. Never raises for the Server's fault: see `error`."""
         if self.error is not None or self._closed:
             return
-        self._last_received = now
+        self.keep_alive.received(now)
         try:
             for packet in self._decoder.feed(data):
-                self._packet(packet)
+                self._packet(packet, now)
                 if self.error is not None:
                     return
             if self._decoder.error is not None:
@@ -264,7 +242,7 @@ class Protocol:
 
     def handed(self, now: float) -> None:
         """What `take` gave is with the transport."""
-        self._last_sent = now
+        self.keep_alive.sent(now)
         if self._taken:
             taken, self._taken = self._taken, []
             for publication in taken:
@@ -276,14 +254,7 @@ class Protocol:
             return inf
         if not self.connected:
             return self._connack_due
-        if not self._keep_alive:
-            return inf
-        due = self._last_sent + self._keep_alive * PING_SHARE
-        if not self.reading:
-            return due
-        if self._ping_sent == inf:
-            return min(due, self._last_received + self._keep_alive * PING_SHARE)
-        return min(due, max(self._ping_sent, self._last_received) + self.settings.ping_timeout)
+        return self.keep_alive.deadline()
 
     def tick(self, now: float) -> None:
         """Send PINGREQ when the Network Connection was idle, either way; end it when nothing answers."""
@@ -291,17 +262,11 @@ class Protocol:
             return
         if not self.connected:
             self.error = CannotConnect(f"no CONNACK within {self.settings.connect_timeout:g} s")
-        elif self.reading and now >= max(self._ping_sent, self._last_received) + self.settings.ping_timeout:
+        elif self.keep_alive.failed(now):
             self._fault(ReasonCode.KEEP_ALIVE_TIMEOUT, f"no PINGRESP within {self.settings.ping_timeout:g} s")
         else:
             self._outbox.append(PINGREQ_PACKET)  # [MQTT-3.1.2-20]
-            self._last_sent = now
-            self._ping_sent = min(self._ping_sent, now)
-
-    def resume_reading(self, now: float) -> None:
-        """The connection reads again: a PINGRESP may have waited in the transport until now."""
-        self.reading = True
-        self._last_received = now
+            self.keep_alive.ping(now)
 
     def close(self) -> None:
         """Leave in order: DISCONNECT is the last packet [MQTT-3.14.4-1]."""
@@ -341,11 +306,11 @@ class Protocol:
 
     # -- what the Server sends
 
-    def _packet(self, packet: ControlPacket) -> None:
+    def _packet(self, packet: ControlPacket, now: float) -> None:
         if not self.connected:
             if not isinstance(packet, Connack):  # [MQTT-3.2.0-1]
                 raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "the first packet is not a CONNACK")
-            self._connack(packet)
+            self._connack(packet, now)
         elif isinstance(packet, Publish):
             self._publish(packet)
         elif isinstance(packet, Puback):
@@ -360,7 +325,7 @@ class Protocol:
         elif isinstance(packet, Pubcomp):
             self.publications.pubcomp(packet)
         elif isinstance(packet, Pingresp):
-            self._ping_sent = inf
+            self.keep_alive.answered()
         elif isinstance(packet, Suback):
             self._suback(packet)
         elif isinstance(packet, Unsuback):
@@ -370,7 +335,7 @@ class Protocol:
         else:  # a second CONNACK, or an AUTH though we named no method [MQTT-4.12.0-6]
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"an unexpected {type(packet).__name__.upper()}")
 
-    def _connack(self, packet: Connack) -> None:
+    def _connack(self, packet: Connack, now: float) -> None:
         properties = packet.properties
         self.connack = packet
         if packet.reason != ReasonCode.SUCCESS:
@@ -383,14 +348,18 @@ class Protocol:
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "Session Present though a clean start was asked for")
         self.connected = True
         self._had_session = True
-        self._learn(properties)
+        self._announced = Announced(properties)
+        server_keep_alive = properties.server_keep_alive  # [MQTT-3.1.2-21]
+        self.keep_alive.start(self.settings.keep_alive if server_keep_alive is None else server_keep_alive, now)
+        if properties.assigned_client_identifier:
+            self.client_identifier = properties.assigned_client_identifier
         resumed = packet.session_present
         if self.version == MQTT_3_1:  # does not tell, but does keep the Session
             resumed = not self._clean_start
         if first and resumed:
             self.subscriptions.holding = True
         self.deliveries.connected(resumed)
-        for released in self.publications.connected(resumed, properties.receive_maximum or 65_535):
+        for released in self.publications.connected(resumed, self._announced.receive_maximum):
             self._outbox.append(pubrel(released.packet_identifier))
         for subscription in self.subscriptions:
             if first or not resumed or not subscription.done or self.version == MQTT_3_1:
@@ -402,24 +371,6 @@ class Protocol:
             else:
                 unsubscription.settle()
         self._send_publications()
-
-    def _learn(self, properties: Properties) -> None:
-        """What the Server announces."""
-        self._no_limits()
-        self._keep_alive = self.settings.keep_alive
-        if properties.server_keep_alive is not None:
-            self._keep_alive = properties.server_keep_alive  # [MQTT-3.1.2-21]
-        if properties.assigned_client_identifier:
-            self.client_identifier = properties.assigned_client_identifier
-        if properties.maximum_packet_size is not None:
-            self._maximum_packet_size = properties.maximum_packet_size
-        if properties.maximum_qos is not None:
-            self._maximum_qos = properties.maximum_qos
-        self._retain_available = properties.retain_available != 0
-        self._wildcard_subscription_available = properties.wildcard_subscription_available != 0
-        self._shared_subscription_available = properties.shared_subscription_available != 0
-        if properties.subscription_identifier_available == 0:
-            self._subscription_identifier_available = False
 
     def _publish(self, packet: Publish) -> None:
         topic = packet.topic
@@ -487,7 +438,7 @@ class Protocol:
 
     def _send_publications(self) -> None:
         while (publication := self.publications.next()) is not None:
-            refusal = self._refusal(publication)
+            refusal = self._announced.refusal(publication)
             if refusal is not None:
                 self.publications.refuse(publication, refusal)
                 continue
@@ -495,44 +446,20 @@ class Protocol:
             if not publication.qos:
                 self._handing.append(publication)
 
-    def _refusal(self, publication: Publication) -> PublishRefused | None:
-        if publication.qos > self._maximum_qos:  # [MQTT-3.2.2-11]
-            return PublishRefused(ReasonCode.QOS_NOT_SUPPORTED, f"the Server's Maximum QoS is {self._maximum_qos}")
-        if publication.retain and not self._retain_available:  # [MQTT-3.2.2-14]
-            return PublishRefused(ReasonCode.RETAIN_NOT_SUPPORTED, "the Server retains nothing")
-        if publication.size > self._maximum_packet_size:  # [MQTT-3.2.2-15]
-            detail = f"{publication.size} bytes; the Server takes {self._maximum_packet_size}"
-            return PublishRefused(ReasonCode.PACKET_TOO_LARGE, detail)
-        return None
-
     def _send_subscribe(self, subscription: Subscription) -> None:
-        refused = self._unavailable(subscription.topic_filters)
-        if refused:
-            self._refuse(subscription, SubscribeRefused(refused, "says its CONNACK"))
-            return
         properties = NO_PROPERTIES
-        if self._subscription_identifier_available:
+        if self.version == MQTT_5_0 and self._announced.subscription_identifier_available:
             properties = Properties()
             properties.subscription_identifiers = [subscription.identifier]
         packet_identifier = self.identifiers.take()
         data = encode(Subscribe(packet_identifier, subscription.requests, properties), self.version)
-        if len(data) > self._maximum_packet_size:  # [MQTT-3.2.2-15]
+        refused = self._announced.unavailable(subscription.topic_filters, len(data))
+        if refused:
             self.identifiers.release(packet_identifier)
-            everything = dict.fromkeys(subscription.topic_filters, ReasonCode.PACKET_TOO_LARGE)
-            self._refuse(subscription, SubscribeRefused(everything, f"the Server takes {self._maximum_packet_size}"))
-            return
-        self._subscribing[packet_identifier] = subscription
-        self._outbox.append(data)
-
-    def _unavailable(self, topic_filters: Sequence[str]) -> dict[str, ReasonCode]:
-        """Those that the CONNACK ruled out (sections 3.2.2.3.11 and 3.2.2.3.13)."""
-        refused: dict[str, ReasonCode] = {}
-        for topic_filter in topic_filters:
-            if topic_filter.startswith(SHARE_PREFIX) and not self._shared_subscription_available:
-                refused[topic_filter] = ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
-            elif ("+" in topic_filter or "#" in topic_filter) and not self._wildcard_subscription_available:
-                refused[topic_filter] = ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
-        return refused
+            self._refuse(subscription, SubscribeRefused(refused, "the Server's CONNACK rules it out"))
+        else:
+            self._subscribing[packet_identifier] = subscription
+            self._outbox.append(data)
 
     def _unsubscribe(self, unsubscription: Unsubscription) -> None:
         if not self.connected:
