@@ -150,7 +150,7 @@ class Bodies:
         first = data[start]
         return Publish(
             topic,
-            data[start:end],
+            data[start:end] if start or end != len(data) else data,
             payload_start - start,
             first >> 1 & 3,
             first & 1 == 1,

@@ -162,7 +162,7 @@ class Decoder(Bodies):
                 packets.append(
                     Publish(
                         topic,
-                        data[start:end],  # no copy where it is all of `data`
+                        data[start:end] if start or end != size else data,
                         at - start,
                         qos,
                         first & 1 != 0,

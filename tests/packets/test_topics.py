@@ -185,7 +185,6 @@ def test_levels() -> None:
         ("//#", "", False),
     ],
 )
-@statement("MQTT5-3.3.2-3", "MQTT311-3.3.2-3")
 def test_matching(topic_filter: str, topic: str, expected: bool) -> None:
     assert matches(topic_filter, topic) is expected
 
