@@ -79,9 +79,8 @@ class ClientHandshake:
         except h11.RemoteProtocolError as error:
             if self._response is not None:
                 self._refused(self._response)
-            raise HandshakeRefused(0, f"the answer is not HTTP: {error}") from error
-        if not data and not self.done:
-            raise HandshakeRefused(0, "the connection was closed before the answer")
+            why = f"the answer is not HTTP: {error}" if data else "the connection was closed before the answer"
+            raise HandshakeRefused(0, why) from error
         return self.done
 
     def _events(self) -> None:
@@ -97,7 +96,7 @@ class ClientHandshake:
                 self._body += bytes(event.data)
             if self._response is not None and (len(self._body) > BODY_BYTES or isinstance(event, h11.EndOfMessage)):
                 self._refused(self._response)
-            if event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
+            if event is h11.NEED_DATA:
                 return
 
     def _opened(self, event: h11.InformationalResponse) -> None:

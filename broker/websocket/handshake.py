@@ -173,9 +173,7 @@ class HttpDoor:
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint, f"This is not HTTP/1.1: {error}.")
             return
-        if not isinstance(event, h11.Request):
-            self._refuse(400, "This is not an HTTP/1.1 request.")
-            return
+        assert isinstance(event, h11.Request), "a whole head is a request or an error"
         if not event.http_version.startswith(b"1."):
             self._refuse(505, "This is not HTTP/1.1.")
             return

@@ -65,6 +65,26 @@ def test_a_server_that_chooses_no_subprotocol_is_told() -> None:
     assert client.subprotocol is None
 
 
+def test_an_answer_may_be_announced() -> None:
+    client = ClientHandshake("h", 80)
+    assert not client.feed(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert client.feed(answer_to(client))
+
+
+def test_the_end_of_the_stream_before_the_answer_is_told() -> None:
+    client = ClientHandshake("h", 80)
+    client.feed(b"HTTP/1.1 101 Switch")
+    with pytest.raises(HandshakeRefused, match="closed before the answer"):
+        client.feed(b"")
+
+
+def test_what_comes_behind_the_answer_is_left_over() -> None:
+    client = ClientHandshake("h", 80)
+    client.feed(answer_to(client) + b"a")
+    assert client.feed(b"b")
+    assert client.leftover == b"ab"
+
+
 def test_an_ipv6_address_and_a_default_port_make_the_right_host() -> None:
     assert field(ClientHandshake("::1", 8080).request, "host") == "[::1]:8080"
     assert field(ClientHandshake("h", 443, secure=True).request, "host") == "h"

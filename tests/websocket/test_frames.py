@@ -414,6 +414,9 @@ def test_payload_is_cut_into_messages_of_the_size_asked_for() -> None:
     assert binary_frames(b"", 4) == b""
     assert binary_frames(b"abcd", 4) == b"\x82\x04abcd"
     assert binary_frames(b"abcdefghi", 4) == b"\x82\x04abcd\x82\x04efgh\x82\x01i"
+    decoder = server(maximum=4)
+    assert decoder.feed(binary_frames(b"abcdefghi", 4, masked=True)) == b"abcdefghi"
+    assert not decoder.closed
 
 
 @statement("RFC6455-5.5", "RFC6455-5.5.1")
