@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from broker.core.ports import Authenticator, Peer, Watcher
 
-COLLECT_AFTER = 50_000  # more new objects than freed ones before the collector looks; measured in docs/decisions
+COLLECT_AFTER = 50_000  # more new objects than freed ones before the collector looks (a guess)
 
 
 class Server:
@@ -132,10 +132,10 @@ async def serve(
                 with trio.CancelScope(shield=True):
                     await server._stop()
             nursery.cancel_scope.cancel()
-    except BaseExceptionGroup:
-        if fault is None:
+    except BaseExceptionGroup as group:
+        if fault is None or len(group.exceptions) != 1:
             raise
-        raise fault from None  # the caller's own, as it was: the nursery is our business
+        raise fault  # the caller's own, as it was: the nursery is our business
     finally:
         server._pump.close()
 

@@ -52,8 +52,8 @@ class Limits:
         self.properties_bytes = 8 * 1024  # of one packet
         self.user_properties = 64  # of one packet
         self.acknowledgement_bytes = 8 * 1024  # a PUBACK, PUBREC, PUBREL, PUBCOMP with properties
-        self.subscriptions_per_packet = 100
-        self.subscriptions_per_session = 1000
+        self.subscriptions_per_packet = 1000  # Home Assistant sends 500 at once
+        self.subscriptions_per_session = 10_000
 
         # -- To the Client
         self.max_inflight = 32  # QoS 1/2 messages unacknowledged by a Client; its Receive Maximum if that is less

@@ -98,7 +98,7 @@ class DecoderLimits:
         self.properties_bytes = 8 * 1024
         self.user_properties = 64
         self.acknowledgement_bytes = 8 * 1024
-        self.subscriptions_per_packet = 100
+        self.subscriptions_per_packet = 1000
         self.client_identifier_maximum = 256
         self.topic_names: dict[bytes, str] = {}
 
