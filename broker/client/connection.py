@@ -78,8 +78,6 @@ class Connection:
         while protocol.error is None:
             if protocol.subscriptions.full:
                 await self._wait_for_room()
-            else:
-                protocol.spill = False
             try:
                 data = await wire.receive()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -88,6 +86,7 @@ class Connection:
             if data is None:
                 return
             connected = protocol.connected
+            protocol.spill = protocol.awaited > 0 and protocol.subscriptions.full
             protocol.receive(data, trio.current_time())
             if protocol.connected is not connected:
                 self._changed()
@@ -104,7 +103,6 @@ class Connection:
         if not protocol.keep_alive.reading:
             protocol.keep_alive.read_again(trio.current_time())
             self._asked.set()
-        protocol.spill = protocol.subscriptions.full
 
     async def _write(self, scope: trio.CancelScope) -> None:
         """`scope` holds the reader too."""

@@ -37,15 +37,16 @@ class Wire:
 
     async def receive(self) -> bytes | None:
         """Bytes of MQTT, which may be none; None at the end. Trio's errors for a broken stream."""
-        data: bytes | bytearray = self._received
+        frames = self._frames
+        if frames is None:
+            return bytes(await self.stream.receive_some()) or None
+        if frames.closed:
+            return None
+        data = self._received or bytes(await self.stream.receive_some())
         self._received = b""
-        if not data:
-            data = await self.stream.receive_some()
-        if self._frames is None:
-            return bytes(data) or None
-        payload = self._frames.feed(bytes(data))
-        self.replies += self._frames.take_replies()
-        return None if not payload and (not data or self._frames.closed) else payload
+        payload = frames.feed(data)
+        self.replies += frames.take_replies()
+        return payload if data else None
 
     async def send(self, data: bytes) -> None:
         if self._frames is not None:
