@@ -15,4 +15,4 @@ EXPOSE 1883 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
 # Inside, every interface is the container's own: who may reach it is said where its ports are published.
-CMD ["broker", "serve", "--bind", "tcp://0.0.0.0:1883?allow_anonymous=true", "--bind", "ws://0.0.0.0:8080/mqtt?allow_anonymous=true"]
+CMD ["broker", "serve", "--allow-anonymous", "--bind", "tcp://0.0.0.0:1883", "--bind", "ws://0.0.0.0:8080"]

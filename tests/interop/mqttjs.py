@@ -187,6 +187,9 @@ class PageHandler(http.server.BaseHTTPRequestHandler):
     server: PageServer
 
     def do_GET(self) -> None:
+        if self.path not in self.server.files:
+            self.send_error(404)
+            return
         file, content_type = self.server.files[self.path]
         self._answer(file.read_bytes(), content_type)
 
