@@ -50,7 +50,19 @@ __all__ = ["Decoder", "DecoderLimits"]
 _FROM_CLIENT: Final = frozenset((CONNECT, SUBSCRIBE, UNSUBSCRIBE, PINGREQ))  # and never from a Server
 _FROM_SERVER: Final = frozenset((CONNACK, SUBACK, UNSUBACK, PINGRESP))  # and never from a Client
 
-_SHORT_ACKNOWLEDGEMENTS: Final = (0x40, 0x62, 0x50, 0x70)  # fixed headers of PUBACK, PUBREL, PUBREC, PUBCOMP
+
+def _routes() -> bytes:
+    routes = bytearray(256)
+    for first in (0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x3A, 0x3B, 0x3C, 0x3D):  # not QoS 3, not DUP at QoS 0
+        routes[first] = PUBLISH
+    for kind in (PUBACK, PUBREC, PUBCOMP):
+        routes[kind << 4] = kind
+    routes[PUBREL << 4 | 2] = PUBREL
+    return bytes(routes)
+
+
+# By the first byte of a packet: its type where the loop reads it, 0 where a method does, or where it is wrong
+_ROUTES: Final = _routes()
 
 
 class Decoder(Bodies):
@@ -102,29 +114,30 @@ class Decoder(Bodies):
         topic_names = self._limits.topic_names
         size = len(data)
         start = 0
-        if size and not version:
+        if size and not version:  # then a PUBLISH or an acknowledgement is wrong as well
             self._check_first(data[0])
         last = size - 1
         while start < last:
             first = data[start]
+            route = _ROUTES[first]
+            if not route:
+                self._check_first(first)
             body = start + 2
             remaining = data[start + 1]
             if remaining > 0x7F:
                 remaining, body = read_variable_byte_integer(data, start + 1, size)
                 if remaining == INCOMPLETE:
-                    self._check_first(first)
                     self._keep(data, start, body - start + 1)
                     return
             end = body + remaining
             if (end > size or size > maximum) and end - start > maximum:
                 raise ProtocolError(ReasonCode.PACKET_TOO_LARGE, f"a packet of {end - start} bytes")
             if end > size:
-                self._check_first(first)
                 self._check_length(first, remaining)
                 self._keep(data, start, end - start)
                 return
 
-            if first >> 4 == PUBLISH:
+            if route == PUBLISH:
                 at = body + 2
                 if at > end:
                     raise malformed("a PUBLISH without a Topic Name")  # [MQTT-3.3.2-1]
@@ -143,14 +156,11 @@ class Decoder(Bodies):
                 if first & 6:
                     qos = first >> 1 & 3
                     at += 2
-                    if at > end or qos == 3:
-                        self._check_first(first)
+                    if at > end:
                         raise malformed("a PUBLISH without its Packet Identifier")
                     packet_identifier = data[topic_end] << 8 | data[topic_end + 1]
                     if not packet_identifier:
                         raise self._no_packet_identifier()
-                elif first & 8:
-                    self._check_first(first)
                 if version == MQTT_5_0:
                     if at == end or data[at]:
                         packets.append(self._publish(data, start, at, end, topic, packet_identifier))
@@ -171,23 +181,22 @@ class Decoder(Bodies):
                         version,
                     )
                 )
-            elif remaining == 2 and first in _SHORT_ACKNOWLEDGEMENTS:
+            elif route and remaining == 2:
                 packet_identifier = data[body] << 8 | data[body + 1]
                 if not packet_identifier:
                     raise self._no_packet_identifier()
-                if first == 0x40:
+                if route == PUBACK:
                     packets.append(Puback(packet_identifier))
-                elif first == 0x62:
+                elif route == PUBREL:
                     packets.append(Pubrel(packet_identifier))
-                elif first == 0x50:
+                elif route == PUBREC:
                     packets.append(Pubrec(packet_identifier))
                 else:
                     packets.append(Pubcomp(packet_identifier))
             else:
-                self._check_first(first)
                 self._check_length(first, remaining)
                 packets.append(self._packet(first >> 4, data, body, end))
-                if first >> 4 == CONNECT:
+                if first >> 4 == CONNECT:  # [MQTT-3.1.4-6]: the CONNECT may be refused
                     self._stopped = True
                     self._keep(data, end, 0)
                     return
