@@ -176,7 +176,7 @@ class Client:
         """The broker's side: take what waits in the outbox."""
         outbox = self.connection.outbox
         while not self.stalled and outbox.parts:
-            self._bytes += outbox.take(self.pair.piece(outbox.size))
+            self._bytes += outbox.take(self.pair.piece(max(1, outbox.size)))
             outbox.sent()
         if self.connection.ended and not self.closed:
             self.closed = True

@@ -235,6 +235,7 @@ class Broker:
         session.will_at = math.inf  # [MQTT-3.1.3-9]
         session.expires_at = math.inf
         session.expiry_interval = expiry_interval
+        connection.carried = set(session.received)
         self._settle_keep_alive(connection, connect, now)
         receive_maximum = connect.properties.receive_maximum or 65535
         releases = session.outgoing.connected(min(receive_maximum, limits.max_inflight))

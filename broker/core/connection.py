@@ -105,6 +105,7 @@ class Connection:
         self.dropped = 0  # QoS 0 messages dropped for this slow reader
         self.last_published = -math.inf
         self.end_reason = ""
+        self.carried: set[int] = set()  # of the Session's `received`, what came on an older Network Connection
         self.peer_is_done = False  # the peer has sent its last byte: DISCONNECT, or the end of the stream
 
     @property
@@ -282,9 +283,10 @@ class Connection:
         assert session is not None
         identifier = publish.packet_identifier
         if qos == 2 and identifier in session.received:
+            self.carried.discard(identifier)  # sent again on this connection
             self._acknowledge(pubrec(identifier))  # again, and not routed again [MQTT-4.3.3-10]
             return
-        if qos and self.version == 5 and len(session.received) + len(self.staged) >= limits.receive_maximum:
+        if qos and self.version == 5 and self.in_flight() >= limits.receive_maximum:
             raise ProtocolError(
                 ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"{limits.receive_maximum} messages unacknowledged"
             )  # [MQTT-3.3.4-9]
@@ -307,6 +309,16 @@ class Connection:
             self._acknowledge(puback(identifier) if qos == 1 else pubrec(identifier))
         else:
             self._acknowledge(acknowledgement(PUBACK if qos == 1 else PUBREC, identifier, reason, 5))
+
+    def in_flight(self) -> int:
+        """Messages of QoS 1 and 2 that this Network Connection has brought and that are not seen through.
+
+        The Client's send quota begins anew with each Network Connection (section 4.9): what an older one left between
+        PUBREC and PUBREL does not count.
+        """
+        session = self.session
+        assert session is not None
+        return len(session.received) - len(self.carried) + len(self.staged)
 
     def on_puback(self, packet: Puback, now: float) -> None:
         session = self.session
@@ -334,6 +346,7 @@ class Connection:
         identifier = packet.packet_identifier
         if identifier in session.received:
             session.received.discard(identifier)
+            self.carried.discard(identifier)
         elif self.version == 5:
             self._acknowledge(acknowledgement(PUBCOMP, identifier, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND, 5))
             return

@@ -283,8 +283,8 @@ class SubscriptionTree:
         topic_filter = subscription.topic_filter
         first = subscription.filter_levels[0]
         if "+" not in topic_filter and "#" not in topic_filter:
-            if plans.pop(topic_filter, None) is not None:
-                self._by_first_level[first].discard(topic_filter)
+            if topic_filter in plans:
+                self._forget(topic_filter, first)
             return
         literal = first not in ("+", "#")
         candidates: Collection[str] = self._by_first_level.get(first, ()) if literal else plans
@@ -296,8 +296,15 @@ class SubscriptionTree:
                 self._forget_all()
             return
         for topic in [each for each in candidates if matches(topic_filter, each)]:
-            del plans[topic]
-            self._by_first_level[topic.partition("/")[0]].discard(topic)
+            self._forget(topic, topic.partition("/")[0])
+
+    def _forget(self, topic: str, first: str) -> None:
+        """Forget one plan, and its first level with the last of it."""
+        del self._plans[topic]
+        topics = self._by_first_level[first]
+        topics.discard(topic)
+        if not topics:
+            del self._by_first_level[first]
 
     def _forget_all(self) -> None:
         self._plans.clear()

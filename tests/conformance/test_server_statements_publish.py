@@ -362,6 +362,27 @@ def test_an_acknowledged_message_counts_no_more_against_receive_maximum() -> Non
         client.receive(Pubcomp)
 
 
+@statement("MQTT5-3.3.4-7", "MQTT5-4.9.0-1")
+@pytest.mark.parametrize("again", [False, True])
+def test_the_clients_quota_begins_anew_with_its_connection(again: bool) -> None:
+    pair = Pair(limits(receive_maximum=2))
+    client = pair.connected("c", session_expiry_interval=100)
+    for identifier in (1, 2):
+        client.send(publish(MQTT_5_0, "a", b"x", 4, identifier))
+        client.receive(Pubrec)
+    client.drop()
+    client = pair.connected("c", clean_start=False, session_expiry_interval=100)
+    if again:  # the PUBRECs may have been lost: what is sent again takes its place in the quota
+        client.send(publish(MQTT_5_0, "a", b"x", 12, 1) + publish(MQTT_5_0, "a", b"x", 12, 2))
+    else:
+        client.send(publish(MQTT_5_0, "a", b"x", 4, 3) + publish(MQTT_5_0, "a", b"x", 4, 4))
+    client.receive(Pubrec)
+    client.receive(Pubrec)
+    client.nothing()
+    client.send(publish(MQTT_5_0, "a", b"x", 4, 5))
+    client.ends(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
+
+
 @statement("MQTT5-3.3.4-9", "MQTT5-4.9.0-1", "MQTT5-4.9.0-2")
 @pytest.mark.parametrize("maximum", [1, 2, 5])
 @pytest.mark.parametrize("qos", [1, 2])
