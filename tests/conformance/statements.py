@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,6 +39,7 @@ def _order(number: str) -> tuple[int, ...]:
     return tuple(int(part) for part in number.replace("-", ".").split("."))
 
 
+@cache
 def statements() -> dict[str, Statement]:
     """By id, each standard in its own order."""
     found: dict[str, Statement] = {}
@@ -63,6 +65,7 @@ def _ids(test: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     return ids
 
 
+@cache
 def proofs(tests: Path = TESTS) -> dict[str, list[str]]:
     """Statement id -> the tests that carry it, in the order of their names; ids are not checked here."""
     found: dict[str, list[str]] = {}
