@@ -78,6 +78,7 @@ def test_a_byte_at_a_time_gives_the_same(length: int) -> None:
 
 
 @statement("MQTT5-6.0.0-2", "MQTT311-6.0.0-2", "RFC6455-6.2", "RFC6455-5.4")
+@settings(deadline=None)
 @given(
     payload=st.binary(max_size=600),
     sizes=st.lists(st.integers(0, 40), max_size=60),
@@ -162,6 +163,7 @@ def violations() -> list[tuple[str, bytes, int]]:
         ("text within a message", frame(BINARY, b"a", final=False) + frame(TEXT, b"b"), 1002),
         ("length of 5 in 16 bits", b"\x82\xfe\x00\x05" + KEY + b"abcde", 1002),
         ("length of 125 in 16 bits", b"\x82\xfe\x00\x7d" + KEY, 1002),
+        ("length of 125 in 16 bits, whole", b"\x82\xfe\x00\x7d" + KEY + b"x" * 125, 1002),
         ("length of 5 in 64 bits", b"\x82\xff" + bytes(7) + b"\x05" + KEY, 1002),
         ("length of 65535 in 64 bits", b"\x82\xff" + bytes(6) + b"\xff\xff" + KEY, 1002),
         ("length above 63 bits", b"\x82\xff\x80" + bytes(7) + KEY, 1002),
@@ -381,6 +383,7 @@ def test_a_client_refuses_masked_frames_and_masks_its_own() -> None:
     assert client.take_replies()[1] & 0x80
 
 
+@settings(deadline=None)
 @given(payload=st.binary(max_size=400), frame_bytes=st.integers(1, 300), masked=st.booleans())
 def test_what_one_role_encodes_the_other_decodes(payload: bytes, frame_bytes: int, masked: bool) -> None:
     decoder = FrameDecoder(frame_bytes, fragments=1, server=masked)
@@ -460,7 +463,7 @@ RAW_FRAMES: Final = st.builds(
 
 
 @statement("RFC6455-5.4", "RFC6455-5.2", "RFC6455-5.5")
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(sent=st.lists(RAW_FRAMES, max_size=8), cuts=st.lists(st.integers(0, 400), max_size=6))
 def test_we_take_and_refuse_what_the_websockets_package_does(sent: list[bytes], cuts: list[int]) -> None:
     data = b"".join(sent)
@@ -489,6 +492,7 @@ def test_we_take_and_refuse_what_the_websockets_package_does(sent: list[bytes], 
         assert decoder.close_code in (code, 1002)  # a frame may break two rules; which is named is free
 
 
+@settings(deadline=None)
 @given(
     messages=st.lists(st.tuples(st.sampled_from([TEXT, BINARY]), st.text(max_size=80)), max_size=6),
     cuts=st.lists(st.integers(0, 600), max_size=8),
@@ -512,7 +516,7 @@ def test_we_decode_what_the_websockets_package_encodes(messages: list[tuple[int,
 
 @statement("RFC6455-6.1")
 @given(payload=st.binary(min_size=1, max_size=70_000), frame_bytes=st.integers(1000, 70_000), masked=st.booleans())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_the_websockets_package_decodes_what_we_encode(payload: bytes, frame_bytes: int, masked: bool) -> None:
     peer = Protocol(SERVER if masked else CLIENT, state=OPEN)
     peer.receive_data(

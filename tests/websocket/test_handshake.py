@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.websocket.handshake import READING, REFUSED, REQUEST, UPGRADED, HttpDoor
@@ -69,6 +69,7 @@ def test_an_upgrade_is_answered_with_101_and_the_accept_of_its_key() -> None:
     assert door.headers["host"] == "broker.example"
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(1, 260), max_size=12))
 def test_an_upgrade_in_pieces_is_the_same(cuts: list[int]) -> None:
     data = head() + b"\x82\x85later"
@@ -387,11 +388,13 @@ def test_what_is_not_http_is_told_so(data: bytes, words: str) -> None:
     assert words in body(door)
 
 
+@settings(deadline=None)
 @given(data=st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(lambda part: head() + part)))
 def test_no_bytes_raise(data: bytes) -> None:
     assert fed(data).outcome in (READING, UPGRADED, REQUEST, REFUSED)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

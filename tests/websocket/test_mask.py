@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.websocket import mask
@@ -15,6 +15,7 @@ KEYS = st.binary(min_size=4, max_size=4)
 
 
 @statement("RFC6455-5.3")
+@settings(deadline=None)
 @given(data=st.binary(max_size=300), key=KEYS)
 def test_each_octet_is_xored_with_the_key_octet_at_its_index_modulo_four(data: bytes, key: bytes) -> None:
     expected = bytes(octet ^ key[index % 4] for index, octet in enumerate(data))
@@ -23,6 +24,7 @@ def test_each_octet_is_xored_with_the_key_octet_at_its_index_modulo_four(data: b
 
 
 @statement("RFC6455-5.3")
+@settings(deadline=None)
 @given(data=st.binary(max_size=300), key=KEYS)
 def test_masking_twice_gives_the_data_back(data: bytes, key: bytes) -> None:
     assert mask.xor_mask(mask.xor_mask(data, key), key) == data
