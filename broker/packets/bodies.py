@@ -11,7 +11,6 @@ from typing import Final
 from broker.packets.codes import REASONS_FROM_CLIENT, REASONS_FROM_SERVER
 from broker.packets.properties import (
     WILL,
-    after_property_length,
     read_message_properties,
     read_properties,
     read_property_length,
@@ -133,10 +132,10 @@ class Bodies:
     def _publish(self, data: bytes, start: int, at: int, end: int, topic: str, packet_identifier: int) -> Publish:
         """A PUBLISH of 5.0 whose properties begin with the Property Length at `at`."""
         limits = self._limits
-        payload_start = read_property_length(data, at, end, limits.properties_bytes)
+        at, payload_start = read_property_length(data, at, end, limits.properties_bytes)
         found = read_message_properties(
             data,
-            after_property_length(data, at),
+            at,
             payload_start,
             PUBLISH,
             limits.user_properties,
@@ -264,10 +263,10 @@ class Bodies:
         message_expiry_interval = -1
         forwarded = b""
         if self.version == MQTT_5_0:
-            properties_end = read_property_length(data, at, end, limits.properties_bytes)
+            at, properties_end = read_property_length(data, at, end, limits.properties_bytes)
             found = read_message_properties(
                 data,
-                after_property_length(data, at),
+                at,
                 properties_end,
                 WILL,
                 limits.user_properties,
@@ -427,9 +426,8 @@ class Bodies:
         """The Properties whose Property Length is at `at`, and the position after them. None before 5.0."""
         if self.version != MQTT_5_0:
             return NO_PROPERTIES, at
-        stop = read_property_length(data, at, end, self._limits.properties_bytes)
-        start = after_property_length(data, at)
-        return read_properties(data, start, stop, where, self._limits.user_properties), stop
+        at, stop = read_property_length(data, at, end, self._limits.properties_bytes)
+        return read_properties(data, at, stop, where, self._limits.user_properties), stop
 
     def _packet_identifier(self, data: bytes, at: int, end: int) -> tuple[int, int]:
         packet_identifier, at = read_two_byte_integer(data, at, end)

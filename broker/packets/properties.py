@@ -169,8 +169,10 @@ class MessageProperties:
         self.will_delay_interval = 0
 
 
-def read_property_length(data: bytes, start: int, end: int, limit: int = VARIABLE_BYTE_INTEGER_MAXIMUM) -> int:
-    """Where the Properties end whose Property Length is at `start`; 0x95 where they exceed `limit` bytes."""
+def read_property_length(
+    data: bytes, start: int, end: int, limit: int = VARIABLE_BYTE_INTEGER_MAXIMUM
+) -> tuple[int, int]:
+    """Where the Properties begin and end whose Property Length is at `start`; 0x95 where they exceed `limit` bytes."""
     length, at = read_variable_byte_integer(data, start, end)
     if length == INCOMPLETE:
         raise malformed("no whole Property Length")  # [MQTT-2.2.2-1]
@@ -178,15 +180,7 @@ def read_property_length(data: bytes, start: int, end: int, limit: int = VARIABL
         raise malformed("the Property Length reaches past the end of the packet")
     if length > limit:
         raise ProtocolError(ReasonCode.PACKET_TOO_LARGE, f"more than {limit} bytes of properties")
-    return at + length
-
-
-def after_property_length(data: bytes, start: int) -> int:
-    """Where the Properties begin whose Property Length, already judged, is at `start`."""
-    at = start
-    while data[at] & 0x80:
-        at += 1
-    return at + 1
+    return at, at + length
 
 
 def read_properties(data: bytes, start: int, end: int, where: int, user_properties_limit: int = 0) -> Properties:

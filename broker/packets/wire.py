@@ -77,8 +77,13 @@ def binary(value: bytes) -> bytes:
 
 def read_string(data: bytes, start: int, end: int) -> tuple[str, int]:
     """Section 1.5.4: a UTF-8 Encoded String."""
-    raw, at = read_binary(data, start, end)
-    return decode_string(raw), at
+    first = start + 2
+    if first > end:
+        raise malformed("the packet ends inside a length")
+    stop = first + (data[start] << 8 | data[start + 1])
+    if stop > end:
+        raise malformed("a length reaches past the end of the packet")
+    return decode_string(data[first:stop]), stop
 
 
 def decode_string(raw: bytes) -> str:

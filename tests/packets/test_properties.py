@@ -201,14 +201,14 @@ def test_no_properties_are_a_length_of_zero() -> None:
     assert write_properties(NO_PROPERTIES, CONNACK) == b"\0"
     assert write_properties(Properties(), CONNACK) == b"\0"
     assert read_properties(b"", 0, 0, CONNACK) is NO_PROPERTIES
-    assert read_property_length(b"\0", 0, 1) == 1
+    assert read_property_length(b"\0", 0, 1) == (1, 1)
     with pytest.raises(ProtocolError) as error:
         read_property_length(b"", 0, 0)
     assert error.value.reason == ReasonCode.MALFORMED_PACKET
 
 
 def test_property_length() -> None:
-    assert read_property_length(b"x\2ab", 1, 4, 2) == 4
+    assert read_property_length(b"x\2ab", 1, 4, 2) == (2, 4)
     for data, end, limit, reason in (
         (b"\2a", 2, 9, ReasonCode.MALFORMED_PACKET),
         (b"\x80", 1, 9, ReasonCode.MALFORMED_PACKET),
