@@ -36,35 +36,36 @@ $(VENV)/installed-dev: pyproject.toml | $(RUN)
 	@touch $@ $(VENV)/installed
 
 setup: $(VENV)/installed  ## Install the broker into .venv
+	@echo "Ready. Start it with: $(VENV)/bin/broker serve"
 
 setup-dev: $(VENV)/installed-dev  ## Install the broker and what its tests and checks need into .venv
 
-demo: setup  ## Start the broker and a fleet of simulated devices, and show their topics until Ctrl-C
+demo: $(VENV)/installed  ## Start the broker and a fleet of simulated devices, and show their topics until Ctrl-C
 	@exec $(RUN) -m broker demo
 
-test: setup-dev  ## Run every test (PYTEST_FLAGS adds options)
+test: $(VENV)/installed-dev  ## Run every test (PYTEST_FLAGS adds options)
 	@$(RUN) -m pytest $(PYTEST_FLAGS)
 
-lint: setup-dev types  ## Check style, format and types
+lint: $(VENV)/installed-dev types  ## Check style, format and types
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-types: setup-dev
+types: $(VENV)/installed-dev
 	@$(RUN) -m mypy
 
 check: lint test  ## Lint, types and tests: what a change must pass
 
-format: setup-dev  ## Put the source into the project's format
+format: $(VENV)/installed-dev  ## Put the source into the project's format
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 
-conformance: setup-dev  ## Write docs/conformance.md anew
+conformance: $(VENV)/installed-dev  ## Write docs/conformance.md anew
 	@$(RUN) -m tests.conformance.generate
 
-schema: setup  ## Write config/broker.toml, its schema and the tables of its guide anew
+schema: $(VENV)/installed  ## Write config/broker.toml, its schema and the tables of its guide anew
 	@$(RUN) -m broker.config.text
 
-autobahn: setup-dev  ## Run Autobahn's fuzzing client against the frame layer (needs a Python 2.7)
+autobahn: $(VENV)/installed-dev  ## Run Autobahn's fuzzing client against the frame layer (needs a Python 2.7)
 	@$(RUN) -m tests.websocket.autobahn
 
 tests/interop/node/node_modules/.package-lock.json: tests/interop/node/package-lock.json
