@@ -1,0 +1,151 @@
+"""Parts of the core for the tests of one of them: Connections without a transport, their packets, messages.
+
+A Connection made here has no sink: what the broker says stays in its outbox until `said` takes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broker.core.broker import Broker
+from broker.core.limits import Limits, ServerLimits
+from broker.core.message import NEVER, ApplicationMessage
+from broker.core.ports import Peer
+from broker.packets.decode import Decoder, DecoderLimits
+from broker.packets.encode import encode
+from broker.packets.types import (
+    MQTT_5_0,
+    Connack,
+    Connect,
+    ControlPacket,
+    Publish,
+    Suback,
+    Subscribe,
+    SubscriptionRequest,
+    Will,
+)
+from tests.pair import properties
+
+if TYPE_CHECKING:
+    from broker.core.connection import Connection
+    from broker.core.ports import Authenticator, Store
+    from broker.core.session import Session
+
+
+def limits(**values: Any) -> Limits:
+    """The limits that ship, without a Server Keep Alive, and with these values."""
+    result = Limits()
+    result.server_keep_alive_maximum = 0
+    for name, value in values.items():
+        assert hasattr(result, name), name
+        setattr(result, name, value)
+    return result
+
+
+def new_broker(authenticator: Authenticator | None = None, store: Store | None = None, **values: Any) -> Broker:
+    """A broker that publishes no $SYS; `values` are of its ServerLimits."""
+    server_limits = ServerLimits()
+    server_limits.sys_interval = 0.0
+    for name, value in values.items():
+        assert hasattr(server_limits, name), name
+        setattr(server_limits, name, value)
+    return Broker(server_limits, authenticator, store)
+
+
+def accept(broker: Broker, of: Limits | None = None, now: float = 0.0, transport: str = "memory") -> Connection:
+    return broker.accept(Peer("memory", transport), of or limits(), now)
+
+
+def connect(
+    broker: Broker,
+    client_identifier: str,
+    version: int = MQTT_5_0,
+    of: Limits | None = None,
+    now: float = 0.0,
+    clean_start: bool = True,
+    keep_alive: int = 0,
+    will: Will | None = None,
+    **values: Any,
+) -> Connection:
+    """A Connection whose CONNECT was accepted and whose CONNACK is read; `values` are properties."""
+    connection = accept(broker, of, now)
+    request(connection, client_identifier, version, now, clean_start, keep_alive, will, **values)
+    packets = said(connection)
+    assert isinstance(packets[0], Connack)
+    assert packets[0].reason == 0, packets[0].reason
+    return connection
+
+
+def request(
+    connection: Connection,
+    client_identifier: str,
+    version: int = MQTT_5_0,
+    now: float = 0.0,
+    clean_start: bool = True,
+    keep_alive: int = 0,
+    will: Will | None = None,
+    **values: Any,
+) -> None:
+    """Send a CONNECT."""
+    packet = Connect(client_identifier, version, clean_start, keep_alive, None, None, will, properties(**values))
+    connection.receive(encode(packet, version), now)
+
+
+def session_of(connection: Connection) -> Session:
+    assert connection.session is not None
+    return connection.session
+
+
+def send(connection: Connection, *packets: ControlPacket, now: float = 0.0) -> None:
+    connection.receive(b"".join(encode(each, connection.version) for each in packets), now)
+
+
+def said(connection: Connection) -> list[ControlPacket]:
+    """All that waits in the outbox, taken and decoded."""
+    data = connection.outbox.take()
+    connection.outbox.sent()
+    return decoded(data, connection.version)
+
+
+def decoded(data: bytes, version: int) -> list[ControlPacket]:
+    bounds = DecoderLimits()
+    bounds.maximum_packet_size = 268_435_460
+    decoder = Decoder(bounds, version or MQTT_5_0, server=False)
+    packets = decoder.feed(data)
+    assert decoder.error is None, decoder.error
+    return packets
+
+
+def publishes(connection: Connection) -> list[Publish]:
+    """All that waits in the outbox, which must be PUBLISH packets."""
+    packets = said(connection)
+    result = [each for each in packets if isinstance(each, Publish)]
+    assert len(result) == len(packets), packets
+    return result
+
+
+def payloads(connection: Connection) -> list[bytes]:
+    return [each.payload for each in publishes(connection)]
+
+
+def subscribe(connection: Connection, topic_filter: str, qos: int = 0, now: float = 0.0, **options: Any) -> int:
+    """SUBSCRIBE, with the SUBACK's Reason Code taken out of an otherwise empty outbox."""
+    values = {name: options.pop(name) for name in ("subscription_identifiers", "user_properties") if name in options}
+    packet = Subscribe(1, [SubscriptionRequest(topic_filter, qos, **options)], properties(**values))
+    send(connection, packet, now=now)
+    data = connection.outbox.parts.pop(0)
+    connection.outbox.size -= len(data)
+    (suback,) = decoded(data, connection.version)
+    assert isinstance(suback, Suback)
+    return suback.reasons[0]
+
+
+def message(
+    topic: str = "a",
+    payload: bytes = b"x",
+    qos: int = 0,
+    retain: bool = False,
+    expires_at: float = NEVER,
+    forwarded: bytes = b"",
+) -> ApplicationMessage:
+    return ApplicationMessage(topic, payload, 0, qos, retain, forwarded, expires_at)

@@ -1,0 +1,33 @@
+"""Plain counters, one set a transport."""
+
+from __future__ import annotations
+
+from broker.core.stats import Stats, TransportStats
+
+
+def test_one_set_a_transport() -> None:
+    stats = Stats()
+    tcp = stats.transport("tcp")
+    assert stats.transport("tcp") is tcp
+    assert stats.transport("ws") is not tcp
+    assert set(stats.by_transport) == {"tcp", "ws"}
+
+
+def test_the_total_is_the_sum_of_every_counter() -> None:
+    stats = Stats()
+    names = list(vars(TransportStats()))
+    for factor, transport in ((1, "tcp"), (100, "ws"), (10_000, "unix")):
+        counters = stats.transport(transport)
+        for number, name in enumerate(names, 1):
+            setattr(counters, name, number * factor)
+    total = stats.total()
+    for number, name in enumerate(names, 1):
+        assert getattr(total, name) == number * 10_101, name
+
+
+def test_the_total_is_an_object_of_its_own() -> None:
+    stats = Stats()
+    stats.transport("tcp").connections = 1
+    stats.total().connections += 5
+    assert stats.total().connections == 1
+    assert Stats().total().connections == 0
