@@ -75,8 +75,8 @@ class Broker:
         self.staging: dict[Connection, None] = {}  # connections with acknowledgements that wait for the store
         self.faults: list[tuple[Connection, Exception]] = []  # bugs met while writing to a receiver, for the log
         self._doomed: list[tuple[Connection, ReasonCode, str]] = []
-        self._deadlines = Deadlines()
-        self._keep_alive = KeepAliveRing()
+        self.deadlines = Deadlines()
+        self.keep_alive = KeepAliveRing()
         self._decoder_limits: dict[int, tuple[Limits, DecoderLimits]] = {}
         self._sys = SysTopics(self)
         self._shutting_down = False
@@ -89,7 +89,7 @@ class Broker:
         connection.stats.connections += 1
         connection.stats.accepted += 1
         self.connections[connection] = None
-        self._deadlines.add(now + limits.handshake_timeout, HANDSHAKE, connection)
+        self._remember(now + limits.handshake_timeout, HANDSHAKE, connection)
         return connection
 
     def gone(self, connection: Connection) -> None:
@@ -140,18 +140,18 @@ class Broker:
 
     def next_deadline(self) -> float:
         """When `tick` must be called at the latest; infinity where nothing is due."""
-        return min(self._deadlines.next(), self._keep_alive.next())
+        return min(self.deadlines.first, self.keep_alive.first)
 
     def tick(self, now: float) -> None:
         """Do what is due. Call `flush` afterwards."""
-        for connection in self._keep_alive.due(now):
+        for connection in self.keep_alive.due(now):
             if connection.state == CONNECTED:
                 overdue = connection.last_received + connection.keep_alive_seconds
                 if overdue <= now:
                     connection.end(ReasonCode.KEEP_ALIVE_TIMEOUT, "nothing received in 1.5 x Keep Alive", now)
                 else:
-                    self._keep_alive.add(connection, overdue)
-        for at, kind, subject in self._deadlines.due(now):
+                    self.keep_alive.add(connection, overdue)
+        for at, kind, subject in self.deadlines.due(now):
             if kind == HANDSHAKE:
                 assert isinstance(subject, Connection)
                 if subject.state < CONNECTED:
@@ -170,14 +170,14 @@ class Broker:
                 self.retained.expire(subject)
             elif kind == SYS:
                 self._sys.update(now)
-                self._deadlines.add(now + self.limits.sys_interval, SYS, self)
+                self._remember(now + self.limits.sys_interval, SYS, self)
 
     def start(self, now: float) -> None:
         """Begin to publish `$SYS/broker/#`, where the limits want it."""
         self._sys.started_at = now
         if self.limits.sys_interval > 0:
             self._sys.update(now)
-            self._deadlines.add(now + self.limits.sys_interval, SYS, self)
+            self._remember(now + self.limits.sys_interval, SYS, self)
 
     def committed(self, now: float) -> None:
         """The store has committed more: acknowledgements that waited for it leave. Call `flush` afterwards."""
@@ -311,6 +311,7 @@ class Broker:
     def disconnected(self, connection: Connection, now: float, will: bool) -> None:
         """A Connection has ended: its Session goes on, or ends with it; the Will is due now, later, or never."""
         self.staging.pop(connection, None)
+        self.keep_alive.remove(connection)
         session = connection.session
         if session is None or session.connection is not connection:
             return
@@ -328,10 +329,10 @@ class Broker:
                 self._publish_will(session, now)
             else:
                 session.will_at = now + session.will.delay_interval
-                self._deadlines.add(session.will_at, WILL, session)
+                self._remember(session.will_at, WILL, session)
         if session.expiry_interval != NO_LIMIT:
             session.expires_at = now + session.expiry_interval
-            self._deadlines.add(session.expires_at, SESSION_EXPIRY, session)
+            self._remember(session.expires_at, SESSION_EXPIRY, session)
 
     def doom(self, connection: Connection, reason: ReasonCode, detail: str) -> None:
         """End a connection at the end of the round: from within routing, where ending it now would route its Will."""
@@ -349,6 +350,7 @@ class Broker:
         if self.sessions.get(session.client_identifier) is not session:
             return
         del self.sessions[session.client_identifier]
+        session.expires_at = math.inf
         for topic_filter in list(session.subscriptions):
             self.unsubscribe(session, topic_filter)
         if session.will is not None:
@@ -358,6 +360,22 @@ class Broker:
                 delivery.group.deliver(message, now)
 
     # -- Parts
+
+    def _remember(self, at: float, kind: int, subject: object) -> None:
+        """Have `tick` see to it at that time."""
+        self.deadlines.add(at, kind, subject)
+        if self.deadlines.crowded():
+            self.deadlines.sweep(self._still_true)
+
+    def _still_true(self, at: float, kind: int, subject: object) -> bool:
+        """Whether `tick` would act on this, as far as can be said now."""
+        if isinstance(subject, Connection):
+            return subject.state < CONNECTED
+        if isinstance(subject, Session):
+            return at == (subject.will_at if kind == WILL else subject.expires_at)
+        if isinstance(subject, ApplicationMessage):
+            return self.retained.holds(subject)
+        return True
 
     def _publish_will(self, session: Session, now: float) -> None:
         will = session.will
@@ -374,7 +392,7 @@ class Broker:
         if not self.retained.set(message):
             return False
         if message.expires_at != NEVER:
-            self._deadlines.add(message.expires_at, RETAINED_EXPIRY, message)
+            self._remember(message.expires_at, RETAINED_EXPIRY, message)
         return True
 
     def _expiry_interval(self, connection: Connection, connect: Connect) -> int:
@@ -393,7 +411,7 @@ class Broker:
             seconds = maximum
         connection.keep_alive_seconds = seconds * connection.limits.keep_alive_grace
         if connection.keep_alive_seconds:
-            self._keep_alive.add(connection, now + connection.keep_alive_seconds)
+            self.keep_alive.add(connection, now + connection.keep_alive_seconds)
 
     def _connack_properties(
         self, connection: Connection, connect: Connect, assigned: str, expiry_interval: int

@@ -92,6 +92,7 @@ class Connection:
         self.accepted_at = now
         self.last_received = now
         self.keep_alive_seconds = 0.0  # without a packet until the end; 0 = for ever
+        self.keep_alive_second = 0  # its place in the broker's KeepAliveRing
         self.waiting: Awaitable[Grant | Refusal] | None = None  # the transport awaits it, then calls `authenticated`
         self.connect: Connect | None = None  # while AUTHENTICATING
         self.incoming_aliases: IncomingAliases | None = None

@@ -88,10 +88,14 @@ class RetainedMessages:
             del parent.children[level]
         return True
 
+    def holds(self, message: ApplicationMessage) -> bool:
+        """Whether `message` is still the retained one of its topic."""
+        node = self._find(message.topic)
+        return node is not None and node.message is message
+
     def expire(self, message: ApplicationMessage) -> bool:
         """Forget `message` if it is still the retained one of its topic; whether it was."""
-        node = self._find(message.topic)
-        return node is not None and node.message is message and self.remove(message.topic)
+        return self.holds(message) and self.remove(message.topic)
 
     def read(self, topic_filter: str) -> Iterator[ApplicationMessage | None]:
         """The messages whose topic matches the filter (without `$share`), one by one; expired ones too.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.core.connection import CONNECTED
 from broker.core.ports import Peer
+from broker.packets.reasons import ReasonCode
 from broker.websocket.frames import (
     GOING_AWAY,
     NORMAL_CLOSURE,
@@ -155,6 +156,9 @@ class Layers:
         if replies:
             self._control.append(replies)
             self.outbox.touch()
+            if sum(map(len, self._control)) > self.outbox.hard:
+                connection.end(ReasonCode.QUOTA_EXCEEDED, "the Client sends Pings and does not read the Pongs", now)
+                self._control.clear()
         if frames.closed and not connection.ended:
             connection.lost(now, f"WebSocket: {frames.violation or 'closed by the peer'}")
             self.outbox.touch()
@@ -170,16 +174,19 @@ class Layers:
     def websocket(self) -> bool:
         return self._frames is not None
 
-    def take(self) -> bytes:
-        """The next bytes for the wire; empty when there are none. `outbox.sent()` when they have been written."""
+    def take(self, limit: int = TAKE_BYTES) -> bytes:
+        """The next bytes for the wire; empty when there are none. `outbox.sent()` when they have been written.
+
+        About `limit` bytes of the outbox. With `plain` it is the outbox's own `take`.
+        """
         frames = self._frames
         if frames is None and not self._control:
-            return self.outbox.take(TAKE_BYTES)
+            return self.outbox.take(limit)
         data = b"".join(self._control)
         self._control.clear()
         if frames is None:
             return data
-        payload = self.outbox.take(TAKE_BYTES)
+        payload = self.outbox.take(limit)
         if payload:
             data += binary_frames(payload, self.limits.websocket_frame_bytes)
         elif not data and self.connection.ended:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final
 
+from broker.transport.layers import TAKE_BYTES
 from broker.transport.poller import READ, WRITE
 
 if TYPE_CHECKING:
@@ -101,8 +102,9 @@ class Link:
             return
         layers = self.layers
         outbox = layers.outbox
+        take = outbox.take if layers.plain else layers.take
         while True:
-            data = layers.take()
+            data = take(TAKE_BYTES)
             if not data:
                 break
             sent = self._send(data)

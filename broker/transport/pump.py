@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from broker.transport.listeners import Listener
 
 LOOK: Final = 0.0005  # seconds to wait in the poller itself before sleeping through Trio (epoll makes it 1 ms)
-CHECKPOINT: Final = (
-    0.02  # seconds of work between two checkpoints, which cost 0.1 ms: less than one message in a hundred
-)
 ACCEPTED_AT_ONCE: Final = 64
 ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when file descriptors have run out
 WATERMARK_LOOK: Final = 0.05  # seconds between two looks at the bytes that slow readers hold
@@ -51,19 +48,20 @@ _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, 
 
 
 class Pump:
-    """See the module. `wake` is called when an earlier deadline than before may have come up."""
+    """See the module. `checkpoint` is how many seconds of uninterrupted traffic other Trio tasks wait at most."""
 
-    def __init__(self, broker: Broker, clock: Callable[[], float] = trio.current_time) -> None:
+    def __init__(self, broker: Broker, checkpoint: float) -> None:
         self.broker = broker
-        self.clock = clock
-        self.now = clock()
+        self.checkpoint = checkpoint
+        self.clock = trio.lowlevel.current_clock().current_time  # trio.current_time, three calls nearer
+        self.now = self.clock()
         self.poller = Poller()
         self.links: dict[int, Link] = {}
         self.listeners: dict[int, Listener] = {}
         self.stalled: dict[Link, None] = {}
         self.complaints = Complaints()
         self.accepting = True
-        self._deadlines = Deadlines()
+        self.deadlines = Deadlines()
         self._watching = False  # a look at the watermark is due
         self._held_back: list[Link] = []  # publishers that are not read while slow readers hold too much
         self._nursery: trio.Nursery | None = None
@@ -89,7 +87,7 @@ class Pump:
             self.now = now = clock()
             self.round(ready, now)
             self._wake()
-            if now - awaited > CHECKPOINT:
+            if now - awaited > self.checkpoint:
                 await trio.lowlevel.checkpoint()
                 awaited = clock()
 
@@ -194,7 +192,7 @@ class Pump:
         layers.on_close = listener.closed_one
         self.poller.add(link.fd, READ)
         if limits.websocket_ping_interval > 0 and listener.kind != "mqtt":
-            self._deadlines.add(now + limits.websocket_ping_interval, PING, link)
+            self.deadlines.add(now + limits.websocket_ping_interval, PING, link)
 
     def _pause_accepting(self, listener: Listener, now: float, error: OSError) -> None:
         """No more file descriptors: leave new connections in the backlog for a moment, the present ones live on."""
@@ -207,7 +205,7 @@ class Pump:
         if not listener.paused:
             listener.paused = True
             self.poller.change(listener.socket.fileno(), READ, 0)
-            self._deadlines.add(now + ACCEPT_PAUSE, ACCEPT_AGAIN, listener)
+            self.deadlines.add(now + ACCEPT_PAUSE, ACCEPT_AGAIN, listener)
 
     def forget(self, link: Link) -> None:
         """A link closes."""
@@ -225,13 +223,13 @@ class Pump:
         link.progress_at = self.now
         if link not in self.stalled:
             self.stalled[link] = None
-            self._deadlines.add(self.now + link.layers.limits.write_stall_timeout, STALLED, link)
+            self.deadlines.add(self.now + link.layers.limits.write_stall_timeout, STALLED, link)
             if not self._watching:
                 self._watching = True
-                self._deadlines.add(self.now + WATERMARK_LOOK, WATERMARK, self)
+                self.deadlines.add(self.now + WATERMARK_LOOK, WATERMARK, self)
 
     def linger(self, link: Link) -> None:
-        self._deadlines.add(self.now + LINGER, LINGERING, link)
+        self.deadlines.add(self.now + LINGER, LINGERING, link)
 
     def wait_for(self, link: Link) -> None:
         """An authenticator wants to be awaited: this link is not read meanwhile, all others are."""
@@ -262,12 +260,12 @@ class Pump:
     def next_deadline(self) -> float:
         if self.broker.dirty:
             return self.now
-        return self._deadlines.next()
+        return self.deadlines.first
 
     def tick(self, now: float) -> None:
         """Do what is due."""
         self.now = now
-        for _, kind, subject in self._deadlines.due(now):
+        for _, kind, subject in self.deadlines.due(now):
             if kind == WATERMARK:
                 self._look_at_watermark(now)
             elif kind == ACCEPT_AGAIN:
@@ -290,7 +288,7 @@ class Pump:
                 if due <= now:
                     link.abort(f"took no byte for {limits.write_stall_timeout:g} s", now)
                 else:
-                    self._deadlines.add(due, STALLED, link)
+                    self.deadlines.add(due, STALLED, link)
         elif kind == PING:
             idle_since = max(link.last_sent, link.layers.connection.last_received)
             due = idle_since + limits.websocket_ping_interval
@@ -298,7 +296,7 @@ class Pump:
                 if link.layers.websocket and link.unsent is None and not link.shut:
                     link.layers.ping()
                 due = now + limits.websocket_ping_interval
-            self._deadlines.add(due, PING, link)
+            self.deadlines.add(due, PING, link)
 
     def _look_at_watermark(self, now: float) -> None:
         """While slow readers hold more than the broker may buffer, those who publish are not read."""
@@ -322,7 +320,7 @@ class Pump:
                     link.resume()
             self._held_back.clear()
         if self.stalled or self._held_back:
-            self._deadlines.add(now + WATERMARK_LOOK, WATERMARK, self)
+            self.deadlines.add(now + WATERMARK_LOOK, WATERMARK, self)
         else:
             self._watching = False
 

@@ -20,10 +20,19 @@ class Ticker:
         self._pump = pump
         self._asleep_until = -math.inf
         self._woken = trio.Event()
+        self._deadlines = broker.deadlines
+        self._keep_alive = broker.keep_alive
+        self._pump_deadlines = pump.deadlines
 
     def check(self) -> None:
-        """Wake the task if the next deadline is before the one that it sleeps for."""
-        if self._next() < self._asleep_until:
+        """Wake the task if the next deadline is before the one that it sleeps for. Called after every round."""
+        until = self._asleep_until
+        if (
+            self._deadlines.first < until
+            or self._keep_alive.first < until
+            or self._pump_deadlines.first < until
+            or (self._broker.dirty and until > -math.inf)
+        ):
             self._asleep_until = -math.inf
             self._woken.set()
 
