@@ -217,7 +217,6 @@ class Connecting:
 
     async def __aenter__(self) -> Client:
         nursery = await self._manager.__aenter__()
-        self._scope = nursery.cancel_scope
         nursery.start_soon(self._keeper.run)
         if self._wait:
             try:
@@ -235,7 +234,7 @@ class Connecting:
 
     async def _end(self) -> None:
         # The nursery does not see what the block raised, so it arrives outside as it is and in no ExceptionGroup
-        self._scope.cancel()
+        self._keeper.stop()
         await self._manager.__aexit__(None, None, None)
         self._keeper.end(Disconnected(None, "the Client was left"))
 

@@ -61,11 +61,23 @@ class Keeper:
         self._connection: Connection | None = None
         self._changed = trio.Event()  # connected or ended, one of them changed
         self._leaving = False
+        self._scope = trio.CancelScope(shield=True)
 
     # -- the task
 
     async def run(self) -> None:
-        """Connect, and again when the Network Connection is lost, until `ended`."""
+        """Connect, and again when the Network Connection is lost, until `ended` or `stop`.
+
+        Shielded: when the application is cancelled it still gets its DISCONNECT out, see `leave`.
+        """
+        with self._scope:
+            await self._run()
+
+    def stop(self) -> None:
+        """Leave nothing of `run`."""
+        self._scope.cancel()
+
+    async def _run(self) -> None:
         protocol = self.protocol
         delays = None if self._reconnect is None else self._reconnect.delays()
         while True:
