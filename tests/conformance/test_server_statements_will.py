@@ -121,6 +121,24 @@ def test_a_new_connection_within_the_delay_keeps_the_will_back() -> None:
     watcher.nothing()
 
 
+@statement("MQTT5-3.1.3-9", "MQTT5-3.1.2-8", "MQTT5-3.1.2-7")
+def test_a_new_will_does_not_inherit_the_delay_of_an_old_one() -> None:
+    pair = Pair()
+    watcher = pair.connected("w")
+    watcher.subscribe("will")
+    pair.connected("c", will=Will("will", b"old", delay_interval=10), session_expiry_interval=100).drop()
+    pair.advance(5)
+    new = Will("will", b"new", delay_interval=10)
+    client = pair.connected("c", clean_start=False, will=new, session_expiry_interval=100)
+    pair.advance(50)
+    watcher.nothing()
+    client.drop()
+    pair.advance(9)
+    watcher.nothing()
+    pair.advance(2)
+    assert watcher.receive(Publish).payload == b"new"
+
+
 @statement("MQTT5-3.1.2-8", "MQTT5-3.1.2-4")
 def test_a_clean_start_ends_the_session_and_its_will_is_due() -> None:
     pair = Pair()
