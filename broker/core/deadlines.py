@@ -66,7 +66,7 @@ class Deadlines:
 
 
 class KeepAliveRing:
-    """Connections by the second in which their Keep Alive could run out. One that ends is taken out: it may be hours."""
+    """Connections by the second in which their Keep Alive could run out. One that ends is taken out."""
 
     def __init__(self) -> None:
         self.first = math.inf  # the first second that has a bucket; infinity where there is none

@@ -32,15 +32,17 @@ class Outgoing:
     """What we have sent at QoS 1 and 2 and not seen through. Lives as long as its Session.
 
     `unacknowledged`: PUBLISH sent, in the order of sending. `released`: PUBREL sent. `resend`: identifiers of
-    `unacknowledged` that this Network Connection has not seen yet; the quota may make them wait.
+    `unacknowledged` that this Network Connection has not seen yet; the quota may make them wait. `carried`: those of
+    `released` whose PUBLISH was sent on an older one, so that they are no part of this one's quota.
     """
 
-    __slots__ = ("last_identifier", "maximum", "quota", "released", "resend", "unacknowledged")
+    __slots__ = ("carried", "last_identifier", "maximum", "quota", "released", "resend", "unacknowledged")
 
     def __init__(self) -> None:
         self.unacknowledged: dict[int, tuple[ApplicationMessage, Delivery]] = {}
         self.released: dict[int, None] = {}
         self.resend: deque[int] = deque()
+        self.carried: set[int] = set()
         self.last_identifier = 0
         self.maximum = 0
         self.quota = 0
@@ -52,6 +54,7 @@ class Outgoing:
         """
         self.maximum = self.quota = maximum
         self.resend = deque(self.unacknowledged)
+        self.carried = set(self.released)
         return list(self.released)
 
     def start(self, message: ApplicationMessage, delivery: Delivery) -> int:
@@ -74,13 +77,13 @@ class Outgoing:
 
     def puback(self, identifier: int) -> bool:
         """PUBACK came; whether it ended an exchange. An unknown identifier is let pass: its exchange is over."""
-        entry = self.unacknowledged.pop(identifier, None)
+        entry = self.unacknowledged.get(identifier)
         if entry is None:
             return False
         message, delivery = entry
         if min(message.qos, delivery.maximum_qos) != 1:
-            self.unacknowledged[identifier] = entry
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"PUBACK for QoS 2 message {identifier}")
+        del self.unacknowledged[identifier]
         self._restore_quota(identifier)
         return True
 
@@ -96,7 +99,8 @@ class Outgoing:
         if reason >= 0x80:
             self._restore_quota(identifier)
         else:
-            self._forget_resend(identifier)
+            if self._forget_resend(identifier):
+                self.carried.add(identifier)
             self.released[identifier] = None
         return True
 
@@ -107,16 +111,20 @@ class Outgoing:
         if identifier not in self.released:
             return False
         del self.released[identifier]
-        self._restore_quota(identifier)
+        if identifier in self.carried:
+            self.carried.discard(identifier)
+        else:
+            self.quota += 1
         return True
 
     def _restore_quota(self, identifier: int) -> None:
-        """One more may be sent, never more than Receive Maximum at once (section 4.9)."""
-        self._forget_resend(identifier)
-        if self.quota < self.maximum:
+        """One more may be sent, unless it was sent on an older connection only [MQTT-3.3.4-9]."""
+        if not self._forget_resend(identifier):
             self.quota += 1
 
-    def _forget_resend(self, identifier: int) -> None:
+    def _forget_resend(self, identifier: int) -> bool:
         # A Client may acknowledge on a new connection what it got on the old one, before we have sent it again.
         if self.resend and identifier in self.resend:
             self.resend.remove(identifier)
+            return True
+        return False

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.broker import Broker
 from broker.core.deadlines import HANDSHAKE, SESSION_EXPIRY, SWEEP_FROM, WILL, Deadlines, KeepAliveRing
 from broker.core.message import ApplicationMessage
 from broker.packets.types import Pingreq, Will
 from tests.core.parts import accept, connect, limits, new_broker, request, send
 from tests.statements import statement
+
+if TYPE_CHECKING:
+    from broker.core.broker import Broker
 
 
 def test_nothing_is_due() -> None:
