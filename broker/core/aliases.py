@@ -31,9 +31,10 @@ class IncomingAliases:
 
 
 class OutgoingAliases:
-    """What we set, learned from use: a topic that is sent a second time gets an alias.
+    """What we set, learned from use. At most `maximum` [MQTT-3.1.2-26].
 
-    When all are taken the one that was used longest ago goes to the new topic. At most `maximum` [MQTT-3.1.2-26].
+    While there are free ones, a topic gets an alias at its first message. When all are taken, a topic that is sent a
+    second time gets the one that was used longest ago: topics that are sent once do not push out those in use.
     """
 
     __slots__ = ("_by_topic", "_seen", "maximum")
@@ -41,25 +42,26 @@ class OutgoingAliases:
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
         self._by_topic: dict[str, int] = {}  # in order of use
-        self._seen: dict[str, None] = {}  # sent once
+        self._seen: dict[str, None] = {}  # sent once, without an alias
 
     def use(self, topic: str) -> tuple[int, bool]:
         """(alias, whether the Topic Name must go along); alias 0: send without one."""
-        alias = self._by_topic.pop(topic, 0)
+        by_topic = self._by_topic
+        alias = by_topic.pop(topic, 0)
         if alias:
-            self._by_topic[topic] = alias
+            by_topic[topic] = alias
             return alias, False
-        if topic not in self._seen:
+        if len(by_topic) < self.maximum:
+            alias = len(by_topic) + 1
+        elif topic in self._seen:
+            del self._seen[topic]
+            alias = by_topic.pop(next(iter(by_topic)))
+        else:
             if len(self._seen) >= 4 * self.maximum:
                 self._seen.clear()
             self._seen[topic] = None
             return 0, True
-        del self._seen[topic]
-        if len(self._by_topic) < self.maximum:
-            alias = len(self._by_topic) + 1
-        else:
-            alias = self._by_topic.pop(next(iter(self._by_topic)))
-        self._by_topic[topic] = alias
+        by_topic[topic] = alias
         return alias, True
 
     def forget_all(self) -> None:
