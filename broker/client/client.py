@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from broker.client.backoff import Backoff
-from broker.client.errors import CannotConnect, Disconnected
+from broker.client.errors import CannotConnect
 from broker.client.keeper import Keeper
 from broker.client.message import Acknowledgement, Message, Payload, Will, message_expiry, payload_bytes
 from broker.client.messages import Messages
@@ -236,7 +236,6 @@ class Connecting:
         # The nursery does not see what the block raised, so it arrives outside as it is and in no ExceptionGroup
         self._keeper.stop()
         await self._manager.__aexit__(None, None, None)
-        self._keeper.end(Disconnected(None, "the Client was left"))
 
 
 def connect(

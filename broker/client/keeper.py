@@ -72,6 +72,7 @@ class Keeper:
         """
         with self._scope:
             await self._run()
+        self.end(Disconnected(None, "the Client was left"))
 
     def stop(self) -> None:
         """Leave nothing of `run`."""
@@ -93,7 +94,8 @@ class Keeper:
                 delays = self._reconnect.delays()
             assert delays is not None
             await trio.sleep(next(delays))
-        self.end(error)
+        if not self._leaving:
+            self.end(error)
 
     async def _attempt(self) -> ClientError:
         """One Network Connection, from its opening to its end; why it ended."""
