@@ -44,7 +44,8 @@ class Fleet:
         self.devices = devices
         self.interval = len(devices) / rate  # seconds between two messages of one device
         self.connected = 0
-        self.published = 0
+        self.published = 0  # messages of the devices' sensors
+        self.cleared = 0  # devices that came to their end in order
         self.lost = 0  # connections that ended, or did not come about, unasked
         self.trouble: ClientError | None = None  # the last one's reason
         self.url_of: dict[str, str] = {}
@@ -124,6 +125,7 @@ class Fleet:
             # Who is late does not make up for it: a burst is not what a sensor does
             due = max(due + self.interval, trio.current_time())
         await client.publish(state, b"", qos=1, retain=True)
+        self.cleared += 1
 
 
 def transport(url: str) -> str:

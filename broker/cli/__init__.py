@@ -13,7 +13,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import os
 import platform
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -73,8 +72,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+        if name not in self.table and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.table, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             ctx.fail(f"No such command '{name}'.{hint}")
         return super().resolve_command(ctx, args)
@@ -119,15 +118,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     try:
         code = cli.main(arguments, prog_name="broker", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        # The reader of our output has what it wanted (`broker sub … | head -1`): nothing went wrong. What is left in
-        # the buffer must not be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return code if isinstance(code, int) else 0

@@ -24,7 +24,7 @@ _VERSIONS: Final = {
     "3.1": MQTT_3_1,
     "3": MQTT_3_1,
 }
-_PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+_PORTS: Final = {"mqtt": 1883, "ws": 80}
 NEVER: Final = 0xFFFFFFFF  # a Session Expiry Interval that does not end [MQTT-3.1.2.11.2]
 
 
@@ -208,8 +208,8 @@ def target(
 def split_url(url: str) -> tuple[str, str, str | None, str | None]:
     """`url` without user and topic, the topic, the user name, the password.
 
-    What follows the host is the topic in mqtt:// and mqtts:// (as mosquitto reads it, letter by letter: '#' and '?' are
-    no delimiters there), and the path of the upgrade request in ws:// and wss://. Raises click.UsageError.
+    What follows the host is the topic in mqtt:// (as mosquitto reads it, letter by letter: '#' and '?' are no
+    delimiters there), and the path of the upgrade request in ws://. Raises click.UsageError.
     """
     from urllib.parse import unquote
 
@@ -220,14 +220,16 @@ def split_url(url: str) -> tuple[str, str, str | None, str | None]:
         if not path:
             raise click.UsageError(f"'{url}' names no socket: unix:/path/to/socket")
         return f"unix:{path}", "", None, None
+    if scheme in ("mqtts", "wss"):
+        raise click.UsageError(f"'{url}' needs TLS, which this version does not speak.")
     if scheme not in _PORTS or not rest.startswith("//"):
-        raise click.UsageError(f"'{url}' begins with none of mqtt://, mqtts://, ws://, wss:// and unix:")
+        raise click.UsageError(f"'{url}' begins with none of mqtt://, ws:// and unix:")
     authority, slash, path = rest[2:].partition("/")
     user, at, address = authority.rpartition("@")
     user_name, _, password = user.partition(":")
     host, port = _split_address(url, address, _PORTS[scheme])
     base = f"{scheme}://{host}:{port}"
-    if scheme in ("ws", "wss"):
+    if scheme == "ws":
         base += f"/{path}" if slash else "/mqtt"
         path = ""
     return base, path, unquote(user_name) if at else None, unquote(password) if ":" in user else None

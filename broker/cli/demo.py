@@ -23,7 +23,7 @@ PORTS: Final = {"tcp": 1883, "ws": 8080}
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, metavar="MSG/S")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End after so long.")
 @click.option("--no-table", is_flag=True, help="A line every few seconds instead.")
-def demo(devices: int, rate: float, duration: float | None, no_table: bool) -> int:
+def demo(devices: int, rate: float, duration: float | None, no_table: bool) -> None:
     """Show it: a broker, devices over TCP and over WebSocket, and a table of what they say, until Ctrl-C.
 
     Nothing is written to the disk, and nothing is left running. Where a port is taken, a free one is used.
@@ -51,7 +51,7 @@ def demo(devices: int, rate: float, duration: float | None, no_table: bool) -> i
         return 0
 
     try:
-        return run(work, signals=False)
+        run(work, signals=False)
     except ListenError as error:
         raise Failure(f"cannot listen on {error}") from error
 

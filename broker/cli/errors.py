@@ -10,8 +10,7 @@ FAILURE: Final = 1
 USAGE: Final = 2
 CANNOT_CONNECT: Final = 4
 REFUSED: Final = 5
-TIME_IS_UP: Final = 27
-INTERRUPTED: Final = 130
+TIME_IS_UP: Final = 27  # `sub -W`, as mosquitto_sub
 
 
 class Failure(click.ClickException):
@@ -36,10 +35,3 @@ class Refused(click.ClickException):
     """The broker answered and said no; the message holds its Reason Code in words."""
 
     exit_code = REFUSED
-
-
-class TimeIsUp(click.exceptions.Exit):
-    """`-W` seconds have passed. No message: mosquitto_sub's code 27 says it all."""
-
-    def __init__(self) -> None:
-        super().__init__(TIME_IS_UP)

@@ -89,7 +89,7 @@ def pub(
     repeat_delay: float,
     quiet: bool,
     **options: Any,
-) -> int:
+) -> None:
     """Publish a message, or each line of stdin as one.
 
     Flags are spelled as of mosquitto_pub; MQTT 5.0 is spoken unless -V says otherwise.
@@ -144,7 +144,7 @@ def pub(
             await _publish_repeatedly(publish, payload, repeat, repeat_delay)
         return 0
 
-    return run(work, quiet=quiet)
+    run(work, quiet=quiet)
 
 
 def check_version(where: Target, properties: dict[str, Properties]) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -18,6 +18,7 @@ from broker.client import (
     Client,
     ClientError,
     ConnectRefused,
+    Disconnected,
     PublishRefused,
     SubscribeRefused,
     Will,
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 _VERSION_NAMES: Final = {MQTT_3_1: "3.1", MQTT_3_1_1: "3.1.1", MQTT_5_0: "5.0"}
 
 
-def run(work: Callable[[], Awaitable[int]], *, signals: bool = True, quiet: bool = False) -> int:
-    """Run `work` in Trio; its exit code, or that of a signal: 130 for Ctrl-C, 143 for SIGTERM.
+def run(work: Callable[[], Awaitable[int]], *, signals: bool = True, quiet: bool = False) -> None:
+    """Run `work` in Trio and leave the command with its exit code, or that of a signal: 130 for Ctrl-C, 143 for TERM.
 
     A signal cancels `work`, so that Clients disconnect in order and no Will Message is sent; with `signals` false
     `work` sees to them itself. Errors of the Client become click's, with the exit code that fits; `quiet` keeps their
@@ -60,14 +61,18 @@ def run(work: Callable[[], Awaitable[int]], *, signals: bool = True, quiet: bool
             nursery.cancel_scope.cancel()
         return 128 + received[0] if received else code
 
+    code = errors.FAILURE
+    failure: click.ClickException | None = None
     try:
-        return trio.run(main)
+        code = trio.run(main)
     except* (ClientError, click.ClickException) as group:
         error = _first(group)
         failure = error if isinstance(error, click.ClickException) else as_failure(error)
-    if quiet:
-        return failure.exit_code
-    raise failure
+    if failure is not None and not quiet:
+        raise failure
+    code = failure.exit_code if failure is not None else code
+    if code:
+        raise click.exceptions.Exit(code)
 
 
 def as_failure(error: Exception) -> click.ClickException:
@@ -151,7 +156,11 @@ async def client_of(
         )
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
-    async with connecting as client:
+    async with AsyncExitStack() as leaving:
+        try:
+            client = await leaving.enter_async_context(connecting)
+        except Disconnected as error:
+            raise errors.CannotConnect(f"cannot connect to {target.url}: {error}") from error
         yield client
 
 

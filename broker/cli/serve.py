@@ -56,7 +56,7 @@ Exit codes: 0 stopped in order by SIGTERM or Ctrl-C, 1 failure (a port is taken)
 @click.option("--log-format", type=click.Choice(FORMATS), help="auto is text on a terminal and json elsewhere.")
 def serve(
     file: Path | None, binds: Sequence[str], allow_anonymous: bool, log_level: str | None, log_format: str | None
-) -> int:
+) -> None:
     """Run the broker until SIGTERM or Ctrl-C.
 
     Without any option it listens on mqtt://127.0.0.1:1883 and ws://127.0.0.1:8080/mqtt, for this machine only.
@@ -80,7 +80,6 @@ def serve(
         run_server(config, started)
     finally:
         logging.getLogger().removeHandler(handler)
-    return 0
 
 
 def read_config(file: Path | None, binds: Sequence[str] = ()) -> Config:

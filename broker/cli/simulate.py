@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from broker.bench.devices import MIXED, SCENARIOS, build_fleet
-from broker.cli.connecting import split_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +33,7 @@ Examples:
 Exit codes: 0 ended by Ctrl-C, SIGTERM or --duration, 1 failure, 2 usage, 4 cannot connect, 5 refused.
 """,
 )
-@click.argument("scenario", type=click.Choice([MIXED, *SCENARIOS]), default=MIXED)
+@click.argument("scenario", type=click.Choice([MIXED, *SCENARIOS]), default=MIXED, metavar="[SCENARIO]")
 @click.option("--list", "wants_list", is_flag=True, help="Say which scenarios there are, and what is in them.")
 @click.option("--devices", type=click.IntRange(1), default=36, show_default=True, metavar="N")
 @click.option(
@@ -59,28 +58,33 @@ def simulate(
     urls: Sequence[str],
     duration: float | None,
     no_table: bool,
-) -> int:
+) -> None:
     """Let simulated devices publish telemetry, until Ctrl-C.
 
-    SCENARIO is mixed (all of them) unless given. Each device has a retained <device>/state that says online, and
-    'offline' as its Will Message; at the end all states are cleared, and nothing is left behind.
+    SCENARIO is home, factory, tracker, weather, or mixed: all of them, and the default. Each device has a retained
+    <device>/state that says online, and 'offline' as its Will Message; at the end all states are cleared, and nothing
+    is left behind.
     """
     if wants_list:
         for line in describe():
             click.echo(line)
-        return 0
-    for url in urls:
-        split_url(url)
-
+        return
     from broker.bench.fleet import Fleet
     from broker.cli.running import run
+    from broker.client import parse
+
+    for url in urls:
+        try:
+            parse(url)
+        except ValueError as error:
+            raise click.UsageError(f"--url: {error}.") from error
 
     async def work() -> int:
         fleet = Fleet(build_fleet(scenario, devices, seed), urls or DEFAULT_URLS, rate or float(devices))
         await show(fleet, duration, not no_table and sys.stdout.isatty(), [])
         return 0
 
-    return run(work, signals=False)
+    run(work, signals=False)
 
 
 def describe() -> list[str]:
@@ -103,6 +107,7 @@ async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence
     import trio
 
     from broker.bench.meter import Meter
+    from broker.cli import table
     from broker.client import connect
 
     meter = Meter(fleet.transport_of)
@@ -135,6 +140,7 @@ async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence
             nursery.start_soon(_draw if live else _print, fleet, meter, notes)
             await fleet.run()
             nursery.cancel_scope.cancel()
+    click.echo(table.tail(fleet, meter))
 
 
 async def _draw(fleet: Fleet, meter: Meter, notes: Sequence[str]) -> None:
@@ -147,13 +153,16 @@ async def _draw(fleet: Fleet, meter: Meter, notes: Sequence[str]) -> None:
 
     started = trio.current_time()
     # Drawn by us and not by rich's thread: a picture costs some milliseconds, which the broker may want for itself
-    with Live(console=Console(), auto_refresh=False, screen=False) as live:
+    console = Console()
+    with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
             now = trio.current_time()
             rates = meter.rates(now)
-            head = Text(table.head(fleet, meter, rates, now - started), style="bold")
-            foot = Text("\n".join([*notes, "Ctrl-C ends it; nothing is left behind."]), style="dim")
-            live.update(Group(head, table.table(fleet, meter, rates), foot), refresh=True)
+            lines = [*notes, "Ctrl-C ends it; nothing is left behind."]
+            head = Text(table.head(fleet, meter, rates, now - started), style="bold", no_wrap=True, overflow="ellipsis")
+            picture = table.table(fleet, meter, rates, console.height - len(lines) - 2)
+            foot = Text("\n".join(lines), style="dim", no_wrap=True, overflow="ellipsis")
+            live.update(Group(head, picture, foot), refresh=True)
             await trio.sleep(REFRESH)
 
 

@@ -17,7 +17,7 @@ from broker.cli.outputs import OUTPUTS, Output
 from broker.cli.payloads import DECODINGS, PayloadError
 from broker.cli.properties import Command
 from broker.cli.pub import check_version
-from broker.packets.topics import matches, split_share, valid_topic_filter
+from broker.packets.topics import SHARE_PREFIX, matches, split_share, valid_topic_filter
 from broker.packets.types import MQTT_5_0
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def sub(
     retain_handling: str | None,
     quiet: bool,
     **options: Any,
-) -> int:
+) -> None:
     """Subscribe, and print messages as they come.
 
     Flags are spelled as of mosquitto_sub; MQTT 5.0 is spoken unless -V says otherwise.
@@ -129,6 +129,8 @@ def sub(
     for topic_filter in (*topics, *filter_out, *unsubscribe):
         if not valid_topic_filter(topic_filter):
             raise click.UsageError(f"'{topic_filter}' is no Topic Filter: + takes a whole level, # the last one.")
+    if no_local and any(topic_filter.startswith(SHARE_PREFIX) for topic_filter in topics):
+        raise click.UsageError("--no-local is not for a Shared Subscription.")  # [MQTT-3.8.3-4]
     if no_retained and retained_only:
         raise click.UsageError("-R and --retained-only leave nothing to print.")
     if format_text is not None and (output or decoding):
@@ -186,7 +188,7 @@ def sub(
                     await trio.sleep_forever()
         return TIME_IS_UP if scope.cancelled_caught else 0
 
-    return run(work, quiet=quiet)
+    run(work, quiet=quiet)
 
 
 def _renderer(

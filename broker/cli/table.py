@@ -34,20 +34,25 @@ def head(fleet: Fleet, meter: Meter, rates: dict[str, dict[str, float]], elapsed
     return " · ".join(parts)
 
 
-def table(fleet: Fleet, meter: Meter, rates: dict[str, dict[str, float]]) -> Table:
-    """A row a kind of topic, a column of rates a transport."""
+def table(fleet: Fleet, meter: Meter, rates: dict[str, dict[str, float]], height: int) -> Table:
+    """A row a kind of topic, a column of rates a transport; in at most `height` lines."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     names = transports(fleet)
-    drawn = Table(expand=True, header_style="bold")
+    drawn = Table(expand=True, header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     drawn.add_column("topic", no_wrap=True)
     drawn.add_column("last value", no_wrap=True, overflow="ellipsis", ratio=1)
     for name in names:
         drawn.add_column(f"{name}/s", justify="right", no_wrap=True)
     drawn.add_column("messages", justify="right", no_wrap=True)
     drawn.add_column("bytes", justify="right", no_wrap=True)
-    for kind in sorted(meter.rows):
+    # Births and wills are in the count of devices; what does not fit is counted and not cut off
+    kinds = sorted(kind for kind in meter.rows if not kind.endswith("/state"))
+    room = max(1, height - 2)
+    shown = kinds if len(kinds) <= room else kinds[: max(0, room - 1)]
+    for kind in shown:
         row = meter.rows[kind]
         drawn.add_row(
             Text(kind),
@@ -56,7 +61,17 @@ def table(fleet: Fleet, meter: Meter, rates: dict[str, dict[str, float]]) -> Tab
             str(row.messages),
             _bytes(row.bytes),
         )
+    if len(shown) < len(kinds):
+        drawn.add_row(Text(f"… and {len(kinds) - len(shown)} more", style="dim"))
     return drawn
+
+
+def tail(fleet: Fleet, meter: Meter) -> str:
+    """How it ended, in one line."""
+    return (
+        f"Ended: {len(fleet.devices)} devices published {fleet.published} messages, {meter.messages} came through the "
+        f"broker; {fleet.cleared} of {len(fleet.devices)} states cleared."
+    )
 
 
 def _shown(payload: bytes) -> str:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def parse(*words: str, environment: dict[str, str] | None = None) -> Target:
+NO_ENVIRONMENT: dict[str, str | None] = {"BROKER_URL": None, "BROKER_USERNAME": None, "BROKER_PASSWORD": None}
+
+
+def parse(*words: str, environment: dict[str, str | None] | None = None) -> Target:
     found: list[Target] = []
 
     @click.command()
@@ -21,7 +24,7 @@ def parse(*words: str, environment: dict[str, str] | None = None) -> Target:
     def command(quiet: bool, **options: Any) -> None:
         found.append(target(**options))
 
-    result = CliRunner().invoke(command, words, env={"BROKER_URL": None, **(environment or {})})
+    result = CliRunner().invoke(command, words, env=NO_ENVIRONMENT | (environment or {}))
     if result.exit_code:
         raise ValueError(result.output)
     return found[0]
@@ -40,8 +43,6 @@ def parse(*words: str, environment: dict[str, str] | None = None) -> Target:
         ("-L ws://h", "ws://h:80/mqtt"),
         ("-L ws://h:8080/", "ws://h:8080/"),
         ("-L ws://h:8080/a/b?token=1", "ws://h:8080/a/b?token=1"),
-        ("-L wss://h/mqtt", "wss://h:443/mqtt"),
-        ("-L mqtts://h", "mqtts://h:8883"),
         ("-L mqtt://[::1]:7", "mqtt://[::1]:7"),
         ("-L mqtt://[::1]", "mqtt://[::1]:1883"),
         ("-L unix:///run/b.sock", "unix:/run/b.sock"),
@@ -59,10 +60,18 @@ def test_a_url_may_name_user_password_and_topic() -> None:
 
 
 def test_the_environment_names_a_url_when_nothing_else_does() -> None:
-    environment = {"BROKER_URL": "ws://elsewhere:81/x"}
+    environment: dict[str, str | None] = {"BROKER_URL": "ws://elsewhere:81/x"}
     assert parse(environment=environment).url == "ws://elsewhere:81/x"
     assert parse("-p", "7", environment=environment).url == "mqtt://127.0.0.1:7"
     assert parse("-L", "mqtt://h", environment=environment).url == "mqtt://h:1883"
+
+
+def test_the_environment_may_hold_user_name_and_password() -> None:
+    environment: dict[str, str | None] = {"BROKER_USERNAME": "me", "BROKER_PASSWORD": "secret"}
+    found = parse(environment=environment)
+    assert (found.user_name, found.password) == ("me", "secret")
+    found = parse("-u", "you", "-P", "other", environment=environment)
+    assert (found.user_name, found.password) == ("you", "other")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +107,7 @@ def test_a_password_out_of_a_file(tmp_path: Path) -> None:
         ("--unix /x -h h", "-h and --unix each say where to connect"),
         ("-L http://h", "begins with none of mqtt://"),
         ("-L h:1883", "begins with none of mqtt://"),
+        ("-L mqtts://h", "needs TLS, which this version does not speak"),
         ("-L mqtt://h:port", "'port' in 'mqtt://h:port' is no port"),
         ("-L mqtt://h:70000", "is no port"),
         ("-L mqtt://:7", "names no host"),

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import msgpack  # type: ignore[import-untyped]
+import pytest
+
+from tests.cli.conftest import Process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Command, Served
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    return f"pub/{request.node.name.replace('[', '/').replace(']', '').replace('#', '')}"
+
+
+def kept(command: Command, served: Served, topic: str) -> dict[str, object]:
+    """The retained message of a topic, as %j tells it; what is there is cleared."""
+    result = command("sub", "-L", served.mqtt, "-t", topic, "-C", "1", "-W", "5", "-q", "2", "-F", "%j")
+    assert result.exit_code == 0, result.output
+    assert command("pub", "-L", served.mqtt, "-t", topic, "-n", "-r").exit_code == 0
+    told = json.loads(result.stdout)
+    assert isinstance(told, dict)
+    return told
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("version", ["5", "3.1.1", "3.1"])
+@pytest.mark.parametrize("way", ["mqtt", "ws", "unix"])
+def test_a_message_at_every_qos_in_every_version_over_every_transport(
+    command: Command, served: Served, topic: str, way: str, version: str, qos: int
+) -> None:
+    url = getattr(served, way)
+    result = command("pub", "-L", url, "-V", version, "-t", topic, "-m", "hello", "-q", str(qos), "-r")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    told = kept(command, served, topic)
+    assert (told["topic"], told["payload"], told["qos"], told["retain"]) == (topic, "hello", qos, 1)
+
+
+def test_host_port_and_the_topic_in_the_url(command: Command, served: Served, topic: str) -> None:
+    assert command("pub", "-p", str(served.port), "-t", topic, "-m", "1", "-r").exit_code == 0
+    assert kept(command, served, topic)["payload"] == "1"
+    assert command("pub", "-L", f"{served.mqtt}/{topic}", "-m", "2", "-r").exit_code == 0
+    assert kept(command, served, topic)["payload"] == "2"
+    assert command("pub", "-t", topic, "-m", "3", "-r", env={"BROKER_URL": served.ws}).exit_code == 0
+    assert kept(command, served, topic)["payload"] == "3"
+
+
+def test_where_the_payload_comes_from(command: Command, served: Served, topic: str, tmp_path: Path) -> None:
+    file = tmp_path / "payload"
+    file.write_bytes(b"\xff\x00 of a file\n")
+    to = ["pub", "-L", served.mqtt, "-t", topic, "-r"]
+    assert command(*to, "-f", str(file)).exit_code == 0
+    assert kept(command, served, topic)["payload"] == list(b"\xff\x00 of a file\n")
+    assert command(*to, "-s", stdin="two\nlines\n").exit_code == 0
+    assert kept(command, served, topic)["payload"] == "two\nlines\n"
+    assert command(*to, "--size", "1KiB").exit_code == 0
+    assert kept(command, served, topic)["payload"] == "0123456789abcdef" * 64
+    assert command(*to, "-l", stdin="first\nlast").exit_code == 0
+    assert kept(command, served, topic)["payload"] == "last"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "payload", "content_type"),
+    [
+        ("hex", "c0 ff ee", [0xC0, 0xFF, 0xEE], None),
+        ("json", '{"on":true}', '{"on":true}', "application/json"),
+        ("msgpack", '{"on":true}', list(msgpack.packb({"on": True})), "application/msgpack"),
+    ],
+)
+def test_encodings(
+    command: Command,
+    served: Served,
+    topic: str,
+    encoding: str,
+    text: str,
+    payload: object,
+    content_type: str | None,
+) -> None:
+    assert command("pub", "-L", served.mqtt, "-t", topic, "-m", text, "--encode", encoding, "-r").exit_code == 0
+    told = kept(command, served, topic)
+    assert told["payload"] == payload
+    assert told.get("properties") == ({"content-type": content_type} if content_type else None)
+
+
+def test_properties(command: Command, served: Served, topic: str) -> None:
+    words = (
+        "-D publish user-property k v -D publish response-topic r/t -D publish correlation-data cd "
+        "-D publish message-expiry-interval 60 -D publish content-type text/x -D publish payload-format-indicator 1"
+    )
+    assert (
+        command("pub", "-L", served.mqtt, "-t", topic, "-m", "1", "--encode", "json", "-r", *words.split()).exit_code
+        == 0
+    )
+    assert kept(command, served, topic)["properties"] == {
+        "user-properties": {"k": "v"},
+        "content-type": "text/x",
+        "response-topic": "r/t",
+        "correlation-data": "cd",
+        "payload-format-indicator": 1,
+        "message-expiry-interval": 60,
+    }
+
+
+def test_lines_and_repeats_arrive_in_order(served: Served, command: Command, topic: str) -> None:
+    assert command("pub", "-L", served.mqtt, "-t", f"{topic}/probe", "-m", "x", "-r", "-q", "1").exit_code == 0
+    with Process("sub", "-L", served.mqtt, "-t", f"{topic}/#", "-q", "1", "-C", "9", "-W", "15", "-v") as process:
+        assert process.popen.stdout is not None
+        assert process.popen.stdout.readline() == f"{topic}/probe x\n".encode()  # the subscription is there
+        lines = "one\n\nnot json\n3\n"
+        result = command("pub", "-L", served.ws, "-t", f"{topic}/l", "-l", "-q", "1", "--encode", "json", stdin=lines)
+        assert result.exit_code == 1
+        assert "line 1 is not JSON" in result.stderr
+        assert "line 3 is not JSON" in result.stderr
+        result = command("pub", "-L", served.ws, "-t", f"{topic}/r", "-m", "x", "-q", "1", "--repeat", "6")
+        assert result.exit_code == 0
+        code, out, _ = process.wait()
+    assert code == 0
+    assert out.decode().splitlines() == [f"{topic}/l (null)", f"{topic}/l 3", *[f"{topic}/r x"] * 6]
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("-m x", "No topic"),
+        ("-t a", "No payload"),
+        ("-t a -m x -n", "-m and -n each give a payload"),
+        ("-t a/# -m x", "'a/#' is no Topic Name"),
+        ("-t a -m x -q 3", "3 is not in the range"),
+        ("-t a -m x --encode hex", "The payload is not hexadecimal"),
+        ("-t a -f /nowhere/at/all", "does not exist"),
+        ("-t a --size many", "is no size"),
+        ("-t a -l --repeat 2", "--repeat is for one message"),
+        ("-t a -m x -V 3.1.1 -D publish content-type y", "-D and -x are of MQTT 5.0"),
+        ("-t a -m x -V 3.1.1 -x 5", "-D and -x are of MQTT 5.0"),
+        ("-t a -m x --frobnicate", "No such option"),
+        ("-t a -m x -L ws://h/a#b", "fragment"),
+    ],
+)
+def test_usage(command: Command, words: str, fault: str) -> None:
+    result = command("pub", *words.split())
+    assert result.exit_code == 2
+    assert fault in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
+def test_nobody_there(command: Command) -> None:
+    result = command("pub", "-p", "1", "-t", "a", "-m", "x")
+    assert result.exit_code == 4
+    assert "Connection refused" in result.stderr
+    assert "broker serve" in result.stderr
+    result = command("pub", "-p", "1", "-t", "a", "-m", "x", "--quiet")
+    assert (result.exit_code, result.output) == (4, "")
+
+
+def test_refused(command: Command, served: Served, topic: str) -> None:
+    result = command("pub", "-L", served.mqtt, "-t", topic, "-i", "x" * 300, "-m", "x")
+    assert result.exit_code == 5
+    assert "0x85 client identifier not valid" in result.stderr
+
+
+def test_more_than_the_broker_takes(command: Command, served: Served, topic: str) -> None:
+    result = command("pub", "-L", served.mqtt, "-t", topic, "--size", "2MiB", "-q", "1")
+    assert result.exit_code == 5
+    assert "0x95 packet too large" in result.stderr

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.cli import version_text
+from broker.cli.serve import who_may_connect
+from broker.config import parse_bind
+from tests.cli.conftest import Process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Command
+
+URL = re.compile(rb"(mqtt://|ws://|unix:)\S+")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_banner_with_urls_to_paste_then_an_orderly_stop(command: Command, tmp_path: Path, number: int) -> None:
+    path = tmp_path / "b.sock"
+    binds = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/here", "auto://127.0.0.1:0", f"unix:{path}"]
+    words = [word for bind in binds for word in ("--bind", bind)]
+    with Process("serve", "--log-format", "text", *words) as process:
+        lines = process.error_lines(b"Ctrl-C stops it")
+        urls = [found[0].decode() for line in lines if (found := URL.search(line))]
+        assert lines[0].decode() == f"{version_text()}\n"
+        assert [re.sub(r":\d+", ":0", url) for url in urls] == [
+            "mqtt://127.0.0.1:0",
+            "ws://127.0.0.1:0/here",
+            "mqtt://127.0.0.1:0",
+            "ws://127.0.0.1:0/mqtt",
+            f"unix:{path}",
+        ]
+        assert all(b"anybody on this machine, without a password" in line for line in lines[1:6])
+        assert b"configuration: built-in defaults" in lines[6]
+        for url in urls:
+            result = command("pub", "-L", url, "-t", "a", "-m", "x", "-q", "1")
+            assert (result.exit_code, result.output) == (0, "")
+        process.popen.send_signal(number)
+        code, out, err = process.wait()
+    assert (code, out) == (0, b"")
+    assert signal.Signals(number).name.encode() in err
+    assert not path.exists()
+
+
+def test_json_says_where_it_listens_too() -> None:
+    with Process("serve", "--bind", "tcp://127.0.0.1:0") as process:
+        told = json.loads(process.error_lines(b"listening")[-1])
+        assert told["level"] == "info"
+        assert re.fullmatch(r"mqtt://127\.0\.0\.1:\d+", told["url"])
+
+
+def test_a_file_named_by_option_or_environment(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text('[log]\nformat = "text"\n[[listeners]]\ntype = "tcp"\nport = 0\n')
+    with Process("serve", env={"BROKER_CONFIG": str(file)}) as process:
+        lines = process.error_lines(b"Ctrl-C stops it")
+    assert f"  configuration: {file}\n".encode() in lines
+
+
+def test_a_taken_port_is_named_with_what_to_do(command: Command) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = command("serve", "--bind", f"tcp://127.0.0.1:{port}")
+    assert result.exit_code == 1
+    assert f"tcp://127.0.0.1:{port}" in result.stderr
+    assert "take another port" in result.stderr
+
+
+def test_all_mistakes_in_the_configuration_at_once(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text("[limits]\nmax_inflght = 20\nmaximum_qos = 3\n")
+    result = command("serve", "-c", str(file))
+    assert result.exit_code == 2
+    assert f"{file}:2:1" in result.stderr
+    assert "did you mean 'max_inflight'?" in result.stderr
+    assert f"{file}:3:" in result.stderr
+    assert command("serve", "-c", str(tmp_path / "none.toml")).exit_code == 2
+    assert command("serve", "--bind", "tpc://127.0.0.1:0").exit_code == 2
+
+
+def test_strangers_are_let_in_only_when_it_is_said(command: Command) -> None:
+    result = command("serve", "--bind", "tcp://0.0.0.0:0")
+    assert result.exit_code == 2
+    assert "allow_anonymous=true" in result.stderr
+    assert command("serve", "--allow-anonymous").exit_code == 2
+    words = ["--bind", "tcp://0.0.0.0:0", "--bind", "ws://0.0.0.0:0?name=x"]
+    with Process("serve", "--allow-anonymous", "--log-format", "text", *words) as process:
+        lines = process.error_lines(b"Ctrl-C stops it")
+    assert sum(b"anybody who can reach it, without a password" in line for line in lines) == 2
+
+
+def test_who_may_connect() -> None:
+    assert who_may_connect(parse_bind("tcp://127.0.0.1:1?allow_anonymous=false")) == "those who authenticate"
+    assert who_may_connect(parse_bind("unix:/run/b.sock")) == "anybody on this machine, without a password"
