@@ -155,7 +155,8 @@ class Connection:
                         if self.state == ENDED:
                             return
                 if decoder.error is not None:
-                    raise decoder.error
+                    self.fail(decoder.error, now)
+                    return
                 if before == CONNECTED or self.state != CONNECTED:
                     break
                 data = b""  # what came behind the CONNECT

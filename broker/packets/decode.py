@@ -103,7 +103,7 @@ class Decoder(Bodies):
         try:
             self._decode(data, packets)
         except ProtocolError as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # whose frames hold on to this very decoder
             self._stopped = True
             self._buffer.clear()
         return packets
