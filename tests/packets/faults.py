@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from broker.packets.reasons import ReasonCode
-from tests.packets.table import octets
+from tests.packets.table import decoder, octets
 
 MALFORMED: Final = ReasonCode.MALFORMED_PACKET
 PROTOCOL: Final = ReasonCode.PROTOCOL_ERROR
@@ -21,6 +21,17 @@ class Fault(NamedTuple):
     server: bool
     data: bytes
     reason: ReasonCode
+
+
+def refused(*wrong: Fault) -> None:
+    """Each ends the decoder with its Reason Code, and no packet comes of it."""
+    assert wrong
+    for fault in wrong:
+        reader = decoder(fault.version, fault.server)
+        assert reader.feed(fault.data) == [], fault.name
+        assert reader.error is not None, fault.name
+        assert reader.error.reason == fault.reason, fault.name
+        assert reader.error.detail, fault.name
 
 
 def bad(name: str, version: int, notation: str, reason: ReasonCode = MALFORMED, server: bool = True) -> Fault:

@@ -9,23 +9,12 @@ from broker.packets.decode import Decoder
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connack, Connect, Publish, Subscribe, Unsubscribe
 from tests.packets import faults
-from tests.packets.faults import DISALLOWED, ILL_FORMED, NULLS, STRINGS, Fault, with_string
+from tests.packets.faults import DISALLOWED, ILL_FORMED, NULLS, STRINGS, refused, with_string
 from tests.packets.table import CASES, CONNECT_CASES, Case, decoder, fields, octets
 from tests.statements import statement
 
 # Places whose string names something: no control characters and no noncharacters
 NAMING = [place for place in STRINGS if not place.startswith(("Protocol", "Content", "Auth", "User Prop", "Reason"))]
-
-
-def refused(*wrong: Fault) -> None:
-    """Each ends the decoder with its Reason Code, and no packet comes of it."""
-    assert wrong
-    for fault in wrong:
-        reader = decoder(fault.version, fault.server)
-        assert reader.feed(fault.data) == [], fault.name
-        assert reader.error is not None, fault.name
-        assert reader.error.reason == fault.reason, fault.name
-        assert reader.error.detail, fault.name
 
 
 def reason(limits: DecoderLimits, version: int, notation: str) -> ReasonCode | None:

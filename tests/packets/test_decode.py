@@ -13,10 +13,9 @@ from broker.packets.encode import encode, encode_publish
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connect, ControlPacket, Pingreq, Publish
 from tests.packets import faults
-from tests.packets.faults import FAULTS
+from tests.packets.faults import FAULTS, refused
 from tests.packets.strategies import packets
 from tests.packets.table import CASES, CONNECT_CASES, Case, decoder, fields, octets
-from tests.packets.test_bodies import refused
 from tests.statements import statement
 
 CONNECT = octets('10 .. "MQTT" 04 02 003c "dev"')

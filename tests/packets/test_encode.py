@@ -111,6 +111,12 @@ def test_publish_in_parts(data: st.DataObject, version: int) -> None:
     assert tail.endswith(one.payload)
 
 
+def test_publish_in_its_plainest_form() -> None:
+    assert encode_publish(b"a", b"hi") == octets("30 .. \"a\" [] 'hi'")
+    assert encode_publish(b"a", b"hi", version=4) == octets("30 .. \"a\" 'hi'")
+    assert publish_parts(b"a", b"hi", 0, False, False, 5) == (octets('30 06 "a"'), octets("[] 'hi'"))
+
+
 @pytest.mark.parametrize("packet_identifier", [1, 255, 256, 65_535])
 def test_acknowledgements_in_short(packet_identifier: int) -> None:
     for write, kind, packet in (
