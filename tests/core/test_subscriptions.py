@@ -1,0 +1,424 @@
+"""Who gets a message: the tree, the plans that it remembers, and shared subscriptions."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.core.limits import DISCONNECT, LATEST, Limits
+from broker.core.session import Session
+from broker.core.stats import Stats
+from broker.core.subscriptions import (
+    ACCEPTED,
+    CHECKED_ONE_BY_ONE,
+    NOBODY,
+    REFUSED,
+    Delivery,
+    Node,
+    Plan,
+    ShareGroup,
+    Subscription,
+    SubscriptionTree,
+)
+from broker.packets.topics import matches
+from tests.core.parts import connect, limits, message, new_broker, payloads, session_of, subscribe
+from tests.pair import raw
+from tests.statements import statement
+
+if TYPE_CHECKING:
+    from broker.core.broker import Broker
+
+LEVEL = st.sampled_from(["", "a", "b", "$", "$SYS", "é"])
+TOPIC = st.lists(LEVEL, min_size=1, max_size=4).map("/".join).filter(bool)
+FILTER = (
+    st.tuples(st.lists(LEVEL | st.just("+"), max_size=4), st.sampled_from([[], ["#"]]))
+    .map(lambda parts: "/".join(parts[0] + parts[1]))
+    .filter(bool)
+)
+
+
+def session(name: str = "s") -> Session:
+    return Session(name, Limits(), Stats(), 1 << 30)
+
+
+def of(plan: Plan) -> set[tuple[str, int, tuple[int, ...]]]:
+    return {
+        (each.session.client_identifier, each.maximum_qos, tuple(sorted(each.identifiers))) for each in plan.deliveries
+    }
+
+
+# -- Against a list of subscriptions
+
+
+@statement("MQTT5-3.3.2-3", "MQTT5-3.3.4-2", "MQTT5-3.3.4-4", "MQTT311-3.3.5-1", "MQTT5-4.7.2-1", "MQTT311-4.7.2-1")
+@given(
+    st.lists(st.tuples(st.integers(0, 2), FILTER, st.integers(0, 2), st.booleans(), st.booleans()), max_size=25),
+    st.lists(TOPIC, min_size=1, max_size=4),
+)
+def test_plans_follow_every_change(changes: list[tuple[int, str, int, bool, bool]], topics: list[str]) -> None:
+    """Remembered or not, a plan holds those whose filters match now, once each, with the highest QoS and all
+    identifiers."""
+    sessions = [session(f"s{number}") for number in range(3)]
+    tree = SubscriptionTree(3)
+    held: dict[tuple[int, str], Subscription] = {}
+    for number, (who, topic_filter, qos, shared, put) in enumerate(changes, 1):
+        key = (who, ("$share/g/" if shared else "") + topic_filter)
+        if put:
+            held[key] = Subscription(sessions[who], topic_filter, "g" if shared else "", qos, identifier=number)
+            tree.add(held[key])
+        elif key in held:
+            tree.remove(held.pop(key))
+        for topic in topics:
+            expected: dict[str, tuple[int, tuple[int, ...]]] = {}
+            groups: dict[str, set[str]] = {}
+            for each in held.values():
+                if matches(each.topic_filter, topic):
+                    name = each.session.client_identifier
+                    if each.share_name:
+                        groups.setdefault(each.topic_filter, set()).add(name)
+                    else:
+                        best, identifiers = expected.get(name, (0, ()))
+                        expected[name] = (max(best, each.maximum_qos), (*identifiers, each.identifier))
+            plan = tree.plan(topic)
+            assert of(plan) == {(name, best, tuple(sorted(ids))) for name, (best, ids) in expected.items()}
+            assert len(plan.deliveries) == len(expected)
+            found = {each.topic_filter: {m.session.client_identifier for m in each.members} for each in plan.groups}
+            assert found == groups
+            assert tree.plan(topic) is plan
+        assert len(tree._plans) <= 3
+        assert {topic for topics_ in tree._by_first_level.values() for topic in topics_} == set(tree._plans)
+        assert all(tree._by_first_level.values()), "a first level without a plan"
+    for each in held.values():
+        tree.remove(each)
+    assert tree._root.empty()
+    assert tree._dollar_root.empty()
+
+
+@pytest.mark.parametrize("topic_filter", ["a/b", "a/+", "+/b", "#", "a/#", "+/+"])
+def test_a_change_forgets_the_plan(topic_filter: str) -> None:
+    tree = SubscriptionTree()
+    empty = tree.plan("a/b")
+    other = tree.plan("$x/y")
+    subscription = Subscription(session(), topic_filter, "", 1)
+    tree.add(subscription)
+    assert len(tree.plan("a/b").deliveries) == 1
+    assert tree.plan("$x/y") is other
+    tree.remove(subscription)
+    assert tree.plan("a/b").deliveries == []
+    assert tree.plan("a/b") is not empty
+
+
+@pytest.mark.parametrize("topic_filter", ["a/c", "b/+", "+", "a/b/+", "b/#", "+/+/+", "$a/#"])
+def test_a_change_elsewhere_leaves_it(topic_filter: str) -> None:
+    tree = SubscriptionTree()
+    plan = tree.plan("a/b")
+    tree.add(Subscription(session(), topic_filter, "", 1))
+    assert tree.plan("a/b") is plan
+
+
+@pytest.mark.parametrize("topic_filter", ["f/#", "+/0", "#"])
+def test_thousands_of_remembered_topics(topic_filter: str) -> None:
+    """Beyond a number of candidates plans are forgotten unseen: too many, never too few."""
+    tree = SubscriptionTree(10 * CHECKED_ONE_BY_ONE)
+    topics = [f"f/{number}" for number in range(CHECKED_ONE_BY_ONE + 10)] + ["g/0", "g/h/i"]
+    for topic in topics:
+        tree.plan(topic)
+    subscription = Subscription(session(), topic_filter, "", 0)
+    tree.add(subscription)
+    assert "g/0" in tree._plans or topic_filter != "f/#"
+    for topic in topics:
+        assert len(tree.plan(topic).deliveries) == matches(topic_filter, topic)
+    tree.remove(subscription)
+    for topic in topics:
+        assert tree.plan(topic).deliveries == []
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    tree = SubscriptionTree(100)
+    for number in range(1000):
+        tree.plan(f"{number}/a")
+        assert len(tree._plans) <= 100
+        assert len(tree._by_first_level) <= 100
+
+
+def test_topics_that_come_and_go_leave_nothing() -> None:
+    """As the reply topics of requests do."""
+    tree = SubscriptionTree()
+    one = session()
+    for number in range(100):
+        subscription = Subscription(one, f"reply-{number}", "", 0)
+        tree.add(subscription)
+        tree.plan(f"reply-{number}")
+        tree.remove(subscription)
+    assert not tree._plans
+    assert not tree._by_first_level
+    assert tree._root.empty()
+
+
+def test_removing_what_is_not_there() -> None:
+    tree = SubscriptionTree()
+    one, other = session("one"), session("other")
+    tree.add(Subscription(one, "a/b", "", 0))
+    tree.add(Subscription(one, "a/#", "g", 0))
+    for topic_filter, share_name in [
+        ("a/b", ""),
+        ("a", ""),
+        ("x/y", ""),
+        ("a/+", ""),
+        ("a/#", ""),
+        ("a/#", "g"),
+        ("a/#", "h"),
+    ]:
+        tree.remove(Subscription(other, topic_filter, share_name, 0))
+    plan = tree.plan("a/b")
+    assert [each.session for each in plan.deliveries] == [one]
+    assert [each.members[0].session for each in plan.groups] == [one]
+
+
+@statement("MQTT5-3.8.4-3", "MQTT311-3.8.4-3")
+def test_the_same_filter_again_replaces() -> None:
+    tree = SubscriptionTree()
+    one, other = session("one"), session("other")
+    for share_name in ("", "g"):
+        for qos, identifier in ((0, 1), (2, 7)):
+            tree.add(Subscription(one, "a/#", share_name, qos, identifier=identifier))
+        tree.add(Subscription(other, "a/#", share_name, 0))
+    plan = tree.plan("a")
+    assert of(plan) == {("one", 2, (7,)), ("other", 0, ())}
+    (group,) = plan.groups
+    assert [(each.session, each.maximum_qos, each.identifiers) for each in group.members] == [
+        (one, 2, (7,)),
+        (other, 0, ()),
+    ]
+
+
+# -- What a Delivery adds up to
+
+
+def added_up(*subscriptions: tuple[str, int, dict[str, object]]) -> tuple[Plan, Delivery]:
+    tree = SubscriptionTree()
+    one = session()
+    for topic_filter, qos, options in subscriptions:
+        tree.add(Subscription(one, topic_filter, "", qos, **options))  # type: ignore[arg-type]
+    plan = tree.plan("a")
+    return plan, plan.deliveries[0]
+
+
+def test_plain_is_what_changes_no_bytes() -> None:
+    assert added_up(("a", 1, {}), ("#", 0, {}))[1].plain
+    assert added_up(("a", 1, {"overflow": LATEST}))[1].plain
+    assert not added_up(("a", 1, {}), ("#", 0, {"identifier": 1}))[1].plain
+    assert not added_up(("a", 1, {}), ("#", 0, {"retain_as_published": True}))[1].plain
+    assert not Delivery(session(), 0, retained=True).plain
+
+
+def test_overflow_is_that_of_any_subscription_that_says_so() -> None:
+    assert added_up(("a", 0, {}), ("#", 0, {"overflow": DISCONNECT}))[1].overflow == DISCONNECT
+    assert added_up(("a", 0, {}), ("#", 0, {}))[1].overflow == ""
+
+
+@statement("MQTT5-3.8.3-3")
+def test_no_local() -> None:
+    plan, delivery = added_up(("a", 2, {}), ("#", 0, {}))
+    assert not plan.no_local
+    assert delivery.own is delivery
+    plan, delivery = added_up(("a", 2, {"no_local": True}))
+    assert plan.no_local
+    assert delivery.own is None
+    plan, delivery = added_up(("a", 2, {"no_local": True, "identifier": 1}), ("#", 1, {"identifier": 2}))
+    assert delivery.maximum_qos == 2
+    assert set(delivery.identifiers) == {1, 2}
+    assert delivery.own is not None
+    assert (delivery.own.maximum_qos, delivery.own.identifiers) == (1, (2,))
+
+
+def test_no_local_of_one_is_not_that_of_others() -> None:
+    tree = SubscriptionTree()
+    one, other = session("one"), session("other")
+    tree.add(Subscription(one, "a", "", 0, no_local=True))
+    tree.add(Subscription(other, "a", "", 0))
+    own = {each.session.client_identifier: each.own for each in tree.plan("a").deliveries}
+    assert own["one"] is None
+    assert own["other"] is not None
+
+
+def test_a_node_is_empty_without_any_of_its_parts() -> None:
+    assert Node().empty()
+    for name, value in [("plus", Node()), ("children", {"a": Node()}), ("here", {session(): 1}), ("groups", {"g": 1})]:
+        node = Node()
+        setattr(node, name, value)
+        assert not node.empty()
+
+
+# -- Shared subscriptions
+
+
+def group_of(broker: Broker, topic: str = "a") -> ShareGroup:
+    (group,) = broker.subscriptions.plan(topic).groups
+    return group
+
+
+def members(broker: Broker, count: int, qos: int = 0, of_limits: Limits | None = None, **values: Any) -> list[Session]:
+    result = []
+    for number in range(count):
+        connection = connect(broker, f"m{number}", of=of_limits, session_expiry_interval=60, **values)
+        assert subscribe(connection, "$share/g/a", qos) == qos
+        result.append(session_of(connection))
+    return result
+
+
+def got(one: Session) -> list[bytes]:
+    assert one.connection is not None
+    return payloads(one.connection)
+
+
+@statement("MQTT5-4.8.2-4")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_turns(qos: int) -> None:
+    broker = new_broker()
+    sessions = members(broker, 3, qos)
+    for number in range(7):
+        assert broker.publish(message(payload=b"%d" % number, qos=qos), None, 0.0) == 0
+    assert [got(one) for one in sessions] == [[b"0", b"3", b"6"], [b"1", b"4"], [b"2", b"5"]]
+
+
+def test_each_member_has_the_qos_that_it_was_granted() -> None:
+    broker = new_broker()
+    one, other = connect(broker, "one"), connect(broker, "other")
+    subscribe(one, "$share/g/a", 0)
+    subscribe(other, "$share/g/a", 1)
+    for _ in range(2):
+        broker.publish(message(qos=2), None, 0.0)
+    assert len(session_of(one).outgoing.unacknowledged) == 0
+    assert len(session_of(other).outgoing.unacknowledged) == 1
+    assert len(payloads(one)) == len(payloads(other)) == 1
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_an_offline_member_is_passed_over(qos: int) -> None:
+    broker = new_broker()
+    first, second, third = members(broker, 3, qos)
+    assert second.connection is not None
+    second.connection.lost(0.0)
+    for number in range(4):
+        assert broker.publish(message(payload=b"%d" % number, qos=qos), None, 0.0) == 0
+    assert got(first) == [b"0", b"2"]
+    assert got(third) == [b"1", b"3"]
+    assert not second.pending
+
+
+def test_when_all_are_offline_the_message_is_kept_by_one_in_turn() -> None:
+    broker = new_broker()
+    sessions = members(broker, 2, 1)
+    for one in sessions:
+        assert one.connection is not None
+        one.connection.lost(0.0)
+    assert [broker.publish(message(qos=1), None, 0.0) for _ in range(4)] == [0, 0, 0, 0]
+    assert [len(one.pending) for one in sessions] == [2, 2]
+    assert broker.publish(message(qos=0), None, 0.0) == 0x10
+
+
+def test_a_member_whose_quota_is_spent_is_passed_over() -> None:
+    broker = new_broker()
+    sessions = members(broker, 2, 1, receive_maximum=1)
+    for number in range(5):
+        assert broker.publish(message(payload=b"%d" % number, qos=1), None, 0.0) == 0
+    assert [got(one) for one in sessions] == [[b"0"], [b"1"]]
+    assert [len(one.pending) for one in sessions] == [2, 1], "the rest is shared out in turn"
+
+
+def test_a_member_whose_outbox_is_full_is_passed_over() -> None:
+    broker = new_broker()
+    first, second = members(broker, 2, 0, limits(outbox_soft_bytes=100))
+    assert first.connection is not None
+    first.connection.outbox.put(bytes(100))
+    for number in range(3):
+        assert broker.publish(message(payload=b"%d" % number), None, 0.0) == 0
+    assert got(second) == [b"0", b"1", b"2"]
+
+
+def test_what_one_member_refuses_goes_to_another() -> None:
+    broker = new_broker()
+    first, second = members(broker, 2, 1, limits(queue_messages=2))
+    for one in (first, second):
+        assert one.connection is not None
+        one.connection.lost(0.0)
+    first.limits = limits(queue_messages=0)
+    group = group_of(broker)
+    assert [group.deliver(message(qos=1), 0.0) for _ in range(3)] == [ACCEPTED, ACCEPTED, REFUSED]
+    assert len(second.pending) == 2
+
+
+def test_a_connected_member_that_must_queue_goes_before_an_offline_one() -> None:
+    broker = new_broker()
+    first, second = members(broker, 2, 1, receive_maximum=1)
+    assert first.connection is not None
+    first.connection.lost(0.0)
+    for _ in range(3):
+        assert broker.publish(message(qos=1), None, 0.0) == 0
+    assert (len(first.pending), len(second.pending)) == (0, 2)
+
+
+def test_nobody() -> None:
+    assert ShareGroup("g", "a").deliver(message(qos=1), 0.0) == NOBODY
+
+
+def test_turns_go_on_when_members_leave() -> None:
+    broker = new_broker()
+    sessions = members(broker, 4)
+    for number in range(3):
+        broker.publish(message(payload=b"%d" % number), None, 0.0)
+    assert group_of(broker).turn == 3
+    for one in sessions[2:]:
+        broker.unsubscribe(one, "$share/g/a")
+        got(one)
+    for one in sessions[:2]:
+        got(one)
+    for number in range(4):
+        broker.publish(message(payload=b"%d" % number), None, 0.0)
+    assert sorted(got(sessions[0]) + got(sessions[1])) == [b"0", b"1", b"2", b"3"]
+    assert broker.stats.shared_subscriptions == 2
+
+
+def test_two_groups_and_an_ordinary_subscriber_have_one_each() -> None:
+    broker = new_broker()
+    connections = [connect(broker, name) for name in ("g1", "g2", "h", "plain")]
+    for connection, topic_filter in zip(connections, ("$share/g/a", "$share/g/a", "$share/h/+", "#"), strict=True):
+        subscribe(connection, topic_filter)
+    broker.publish(message(), None, 0.0)
+    assert [len(payloads(each)) for each in connections] == [1, 0, 1, 1]
+
+
+def test_a_subscription_identifier_goes_along_with_a_turn() -> None:
+    broker = new_broker()
+    connection = connect(broker, "c")
+    subscribe(connection, "$share/g/a", subscription_identifiers=[9])
+    broker.publish(message(payload=b"x"), None, 0.0)
+    assert connection.outbox.take() == raw(0x30, b"\x00\x01a", b"\x02\x0b\x09", b"x")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_members_coming_and_going(seed: int) -> None:
+    """Every message goes to exactly one of those who are there."""
+    random = Random(seed)
+    broker = new_broker()
+    connections = [connect(broker, f"m{number}") for number in range(4)]
+    present: set[int] = set()
+    for number in range(60):
+        who = random.randrange(4)
+        if who in present:
+            broker.unsubscribe(session_of(connections[who]), "$share/g/a")
+            present.discard(who)
+        else:
+            subscribe(connections[who], "$share/g/a", 1)
+            present.add(who)
+        reason = broker.publish(message(payload=b"%d" % number, qos=1), None, 0.0)
+        assert reason == (0 if present else 0x10)
+        found = [(at, payload) for at, each in enumerate(connections) for payload in payloads(each)]
+        assert [payload for _, payload in found] == ([b"%d" % number] if present else [])
+        assert {at for at, _ in found} <= present
+        assert broker.stats.shared_subscriptions == len(present)
