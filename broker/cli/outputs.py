@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from broker.cli.formats import as_object
-from broker.cli.payloads import decode, to_json
+from broker.cli.payloads import decode, legible, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +62,9 @@ class Output:
         marks = f"q{message.qos}" + (" retained" if message.retain else "")
         head = (
             f"{self._style(f'{clock}.{milliseconds:03d}', '2')} "
-            f"{self._style(message.topic, '1;36')} {self._style(marks, '2')}"
+            f"{self._style(legible(message.topic), '1;36')} {self._style(marks, '2')}"
         )
+        text = legible(text)
         separator = "\n" if "\n" in text else " "
         return f"{head}{separator}{text}".encode()
 

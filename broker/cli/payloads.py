@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import unicodedata
 from typing import Final
 
 ENCODINGS: Final = ("text", "hex", "json", "msgpack")
@@ -19,6 +20,10 @@ CONTENT_TYPES: Final = {"json": "application/json", "msgpack": "application/msgp
 # Everything that JSON can hold. On the way to it MessagePack's bytes become base64, its extensions a pair of number and
 # base64, and its keys that are no text their JSON.
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
+
+
+# They change the direction of writing, so that a line says something else than what it holds.
+_TURNING: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 class PayloadError(ValueError):
@@ -92,7 +97,7 @@ def _guess(payload: bytes, content_type: str) -> Value:
             value = decode(payload, decoding)
         except PayloadError:
             continue
-        if decoding == "text" and not _printable(str(value)):
+        if decoding == "text" and not _is_text(str(value)):
             continue
         # A lone byte is a valid MessagePack number and means nothing of the kind.
         if decoding == "msgpack" and len(order) == 4 and not isinstance(value, (dict, list)):
@@ -101,8 +106,22 @@ def _guess(payload: bytes, content_type: str) -> Value:
     return payload.hex()
 
 
-def _printable(text: str) -> bool:
-    return all(character.isprintable() or character in "\t\r\n" for character in text)
+def legible(text: str) -> str:
+    """`text` for a person's terminal: what would move its cursor or turn its writing about is shown as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode("ascii") if _is_control(character) else character
+        for character in text
+    )
+
+
+def _is_control(character: str) -> bool:
+    return character not in "\t\n" and (unicodedata.category(character) == "Cc" or character in _TURNING)
+
+
+def _is_text(text: str) -> bool:
+    return text.isprintable() or not any(unicodedata.category(one) == "Cc" and one not in "\t\r\n" for one in text)
 
 
 def _text(payload: bytes) -> str:

@@ -182,13 +182,30 @@ def sub(
             async with client_of(where, properties, reconnect=Backoff()) as client:
                 if unsubscribe:
                     await client.unsubscribe(*unsubscribe)
-                if topics:
-                    await receive(client)
-                elif not exit_subscribed:
-                    await trio.sleep_forever()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_tell_of_losses, client, quiet)
+                    if topics:
+                        await receive(client)
+                    elif not exit_subscribed:
+                        await trio.sleep_forever()
+                    nursery.cancel_scope.cancel()
         return TIME_IS_UP if scope.cancelled_caught else 0
 
     run(work, quiet=quiet)
+
+
+async def _tell_of_losses(client: Client, quiet: bool) -> None:
+    """A connection that is lost comes back by itself; who waits for messages wants to know."""
+    import trio
+
+    from broker.cli.running import print_error
+
+    while True:
+        await trio.sleep(0.5)
+        if not client.connected:
+            print_error("The connection is lost; connecting again.", quiet=quiet)
+            await client.wait_connected()
+            print_error("Connected again.", quiet=quiet)
 
 
 def _renderer(

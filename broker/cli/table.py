@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.cli.payloads import decode, to_json
+from broker.cli.payloads import decode, legible, to_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +55,7 @@ def table(fleet: Fleet, meter: Meter, rates: dict[str, dict[str, float]], height
     for kind in shown:
         row = meter.rows[kind]
         drawn.add_row(
-            Text(kind),
+            Text(legible(kind)),
             Text(_shown(row.last), style="dim"),
             *(f"{rates.get(kind, {}).get(name, 0.0):.1f}" for name in names),
             str(row.messages),
@@ -79,6 +79,7 @@ def _shown(payload: bytes) -> str:
     if isinstance(value, dict):
         value.pop("time", None)
     text = value if isinstance(value, str) else "" if value is None else to_json(value)
+    text = legible(text)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 

@@ -63,3 +63,8 @@ def test_colour_only_when_asked() -> None:
 def test_a_payload_that_is_not_as_told() -> None:
     with pytest.raises(PayloadError):
         Output("json", decoding="json")(PACKED)
+
+
+def test_pretty_does_not_let_a_message_write_on_the_terminal() -> None:
+    message = Received(topic="a\x1b[31m", payload=b'"\\u001b[2J"')
+    assert Output("pretty")(message).endswith(b"a\\x1b[31m q0 \\x1b[2J")

@@ -5,7 +5,7 @@ import datetime
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
-from broker.cli.payloads import PayloadError, Value, decode, encode, to_json
+from broker.cli.payloads import PayloadError, Value, decode, encode, legible, to_json
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,8 @@ def test_encode_refuses(content: bytes, encoding: str, fault: str) -> None:
         (msgpack.packb({str(n): n for n in range(20)}), None, {str(n): n for n in range(20)}),
         (b"\xc3", None, "c3"),  # MessagePack's `true`, but as a lone byte it says nothing
         (b"\x00\x01", None, "0001"),
+        (b"\x1b[2J", None, "1b5b324a"),
+        ("\N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}".encode(), None, "\U0001f469\u200d\U0001f4bb"),
         (b"\x01", "application/msgpack", 1),
         (b"21.5", "text/plain; charset=utf-8", "21.5"),
         (b"\xff\xff", "text/plain", "ffff"),
@@ -98,3 +100,8 @@ def test_decode_refuses_what_is_not_as_told(payload: bytes, decoding: str) -> No
 def test_json_and_messagepack_say_the_same() -> None:
     text = '{"a":[1,2.5,null,true,"ä"],"b":{}}'
     assert to_json(decode(encode(text.encode(), "msgpack"), "msgpack")) == text
+
+
+def test_a_terminal_is_not_moved_by_a_message() -> None:
+    assert legible("\x1b[2J\x9b1m\x7f\r\u202egnp") == "\\x1b[2J\\x9b1m\\x7f\\r\\u202egnp"
+    assert legible("grün\t\N{WOMAN}\u200d\N{PERSONAL COMPUTER}\n") == "grün\t\N{WOMAN}\u200d\N{PERSONAL COMPUTER}\n"

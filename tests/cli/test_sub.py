@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -219,6 +220,30 @@ def test_in_a_pipe_with_head(served: Served, retained: Retained) -> None:
     line = f"{sys.executable} -m broker sub -L {served.mqtt} -t '{retained.topic}/#' -C 1 -W 10 | head -c 1"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=20)
     assert (done.stdout, done.stderr) == ("x", "")
+
+
+def test_a_lost_connection_comes_back_and_is_told_of(command: Command) -> None:
+    def served_at(port: int) -> tuple[Process, int]:
+        process = Process("serve", "--bind", f"tcp://127.0.0.1:{port}", "--log-format", "text")
+        lines = process.error_lines(b"Ctrl-C stops it")
+        found = re.search(rb"mqtt://127\.0\.0\.1:(\d+)", b"".join(lines))
+        assert found is not None
+        return process, int(found[1])
+
+    first, port = served_at(0)
+    with first:
+        assert command("pub", "-p", str(port), "-t", "a", "-m", "one", "-r").exit_code == 0
+        with Process("sub", "-p", str(port), "-t", "a", "-C", "2", "-W", "30") as process:
+            assert process.popen.stdout is not None
+            assert process.popen.stdout.readline() == b"one\n"
+            first.popen.kill()
+            first.wait()
+            process.error_lines(b"The connection is lost; connecting again.")
+            second, _ = served_at(port)
+            with second:
+                process.error_lines(b"Connected again.")
+                assert command("pub", "-p", str(port), "-t", "a", "-m", "two", "-q", "1").exit_code == 0
+                assert process.wait() == (0, b"two\n", b"")
 
 
 def test_refused(command: Command, served: Served) -> None:

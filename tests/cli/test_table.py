@@ -77,8 +77,12 @@ def test_the_line_above_and_the_last_one() -> None:
 
 def test_any_payload_can_be_shown() -> None:
     fleet, meter, _ = fed()
-    for payload in (b"", b"\xff\x00", b"[1,2]", msgpack.packb({"x": "y" * 100}), "[red]ä".encode()):
+    for payload in (b"", b"\xff\x00", b"[1,2]", msgpack.packb({"x": "y" * 100}), "[red]ä".encode(), b'"\\u001b[2J"'):
         meter.count("home/x/y", payload)
-        Console(file=io.StringIO(), width=110).print(table(fleet, meter, {}, 30))
+        meter.count("home/\x1b[2J", payload)
+        out = io.StringIO()
+        Console(file=out, width=110).print(table(fleet, meter, {}, 30))
+        assert "home/x/y" in out.getvalue()
+        assert "\x1b" not in out.getvalue()
     meter.bytes = 5_000_000_000
     assert "5 GB" in head(fleet, meter, {}, 0.0)
