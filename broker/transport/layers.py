@@ -93,6 +93,11 @@ class Layers:
         self.connection.lost(now, "closed by the peer")
         self.outbox.touch()
 
+    def close(self) -> None:
+        """The door has closed. Its `receive` would hold on to itself, and all this wait for the collector."""
+        self.receive = self.connection.receive
+        self.on_close()
+
     def _receive_first(self, data: bytes, now: float) -> None:
         first = data[0]
         if first in _FIRST_LETTERS:

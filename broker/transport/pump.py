@@ -214,7 +214,7 @@ class Pump:
         self.stalled.pop(link, None)
         self.broker.gone(link.layers.connection)
         self._link_closed.set()
-        link.layers.on_close()
+        link.layers.close()
 
     # -- What a link asks for
 

@@ -64,6 +64,7 @@ async def serve_stream(
     finally:
         layers.outbox.sink = None
         layers.outbox.clear()
+        layers.close()
         broker.gone(connection)
         settle(trio.current_time())
         await trio.aclose_forcefully(stream)
