@@ -220,8 +220,8 @@ class Protocol:
         except ProtocolError as error:
             self._fault(error.reason, error.detail)
             return
-        self._acknowledge()
-        if self.publications.waiting:
+        if self.connected:
+            self._acknowledge()
             self._send_publications()
 
     @property

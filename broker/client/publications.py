@@ -82,11 +82,6 @@ class Publications:
         """They were given by `next` at QoS 0, but not sent."""
         self._waiting.extendleft(reversed(publications))
 
-    @property
-    def waiting(self) -> int:
-        """How many are not sent yet on this Network Connection."""
-        return len(self._waiting)
-
     # -- the Network Connection comes and goes
 
     def connected(self, resumed: bool, receive_maximum: int) -> list[Pubrel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -457,3 +458,79 @@ async def test_a_request_is_answered(place: Place) -> None:
             await ready.wait()
             assert (await client.request("square", "12")).payload == b"144"
             nursery.cancel_scope.cancel()
+
+
+class Cut(trio.abc.Stream):
+    """Breaks after `left` bytes in either direction, somewhere in a packet, and reads in pieces."""
+
+    def __init__(self, stream: trio.abc.Stream, dice: random.Random) -> None:
+        self._stream = stream
+        self._dice = dice
+        self._left = dice.randrange(5, 60) if dice.random() < 0.3 else dice.randrange(60, 3000)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        data = bytes(await self._stream.receive_some(self._dice.randrange(1, 200)))
+        await self._count(len(data))
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(bytes(data)[: self._left])
+        await self._count(len(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def _count(self, size: int) -> None:
+        self._left = max(self._left - size, 0)
+        if not self._left:
+            await trio.aclose_forcefully(self._stream)
+            raise trio.BrokenResourceError("cut")
+
+
+@statement("MQTT5-4.3.3-10", "MQTT5-4.4.0-1", "MQTT5-4.6.0-1", "MQTT311-4.4.0-1", "MQTT311-4.6.0-1")
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("version", ["3.1.1", "5.0"])
+async def test_cut_at_random(autojump_clock: MockClock, version: str, qos: int, seed: int) -> None:
+    """Nothing is lost, nothing comes twice at QoS 2, and everything comes in order, wherever a connection breaks."""
+    dice = random.Random(seed)
+    received: list[int] = []
+
+    async def receive(subscriber: Client) -> None:
+        async with subscriber.subscribe("t", qos=qos) as messages:
+            subscribed.set()
+            while True:
+                received.append(int((await messages.receive()).payload))
+
+    async with broker.serve(Config.model_validate({"listeners": []})) as server, trio.open_nursery() as nursery:
+
+        async def stream() -> trio.abc.Stream:
+            ours, theirs = memory_stream_pair()
+            nursery.start_soon(server.serve_stream, theirs)
+            return Cut(ours, dice)
+
+        def connecting(name: str) -> Connecting:
+            return connect(
+                stream=stream,
+                version=version,
+                client_identifier=name,
+                clean_start=False,
+                reconnect=Backoff(0.1, 0.2),
+                wait=False,
+            )
+
+        subscribed = trio.Event()
+        async with connecting("p") as publisher, connecting("s") as subscriber:
+            nursery.start_soon(receive, subscriber)
+            await subscribed.wait()
+            async with trio.open_nursery() as publishers:
+                for number in range(60):
+                    publishers.start_soon(publisher.publish, "t", str(number), qos)
+                    await trio.sleep(0.01)
+            await trio.sleep(60)
+            nursery.cancel_scope.cancel()
+    assert list(dict.fromkeys(received)) == list(range(60))
+    assert qos == 1 or len(received) == 60

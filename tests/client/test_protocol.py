@@ -199,6 +199,17 @@ def test_publishing_waits_for_the_network_connection(version: int) -> None:
     assert ones[0].done
 
 
+def test_half_a_connack_lets_nothing_out() -> None:
+    line = Line()
+    line.publish(1)
+    line.open()
+    connack = encode(Connack(ReasonCode.SUCCESS), MQTT_5_0)
+    line.protocol.receive(connack[:-1], line.now)
+    assert not line.protocol.pending
+    line.protocol.receive(connack[-1:], line.now)
+    assert kinds(line.out()) == [Publish]
+
+
 def test_qos_0_is_sent_at_most_once() -> None:
     line = Line()
     line.connect()

@@ -246,7 +246,7 @@ def test_failed() -> None:
     error = Disconnected(None, "over")
     found.fail(error)
     assert [one.error for one in (sent_one, released, waiting)] == [error, error, error]
-    assert found.waiting == 0
+    assert sent(found) == []
 
 
 def test_put_back() -> None:
