@@ -65,7 +65,7 @@ class Layers:
         self._http: HttpDoor | None = None
         self._frames: FrameDecoder | None = None
         self._eof = False
-        self._control: list[bytes] = []  # bytes that go out as they are, before any payload
+        self._control = bytearray()  # goes out as it is
         self.on_close: Callable[[], None] = _nothing
         self.plain = False  # nothing but MQTT: the outbox goes out as it is
         self.receive: Callable[[bytes, float], None]
@@ -87,10 +87,10 @@ class Layers:
 
     # -- In
 
-    def eof(self, now: float) -> None:
+    def eof(self, now: float, reason: str = "closed by the peer") -> None:
         """The peer will send no more: what it has sent is processed, the connection is over."""
         self._eof = self.connection.peer_is_done = True
-        self.connection.lost(now, "closed by the peer")
+        self.connection.lost(now, reason)
         self.outbox.touch()
 
     def close(self) -> None:
@@ -104,6 +104,7 @@ class Layers:
             self._begin_http()
         else:
             if first == TLS_HANDSHAKE:
+                self.receive = _ignore
                 self.connection.lost(now, "TLS on a listener without TLS")
                 self.outbox.touch()
                 return
@@ -132,36 +133,37 @@ class Layers:
         if http.outcome == READING:
             return
         self._http = None
+        self.receive = _ignore
         self.outbox.touch()
         if http.outcome == UPGRADED:
-            self._control.append(http.response)
+            self._control += http.response
             connection.peer.headers = http.headers
             self._frames = FrameDecoder(self.limits.connect_packet_size, self.limits.websocket_fragments)
             self.receive = self._receive_frames
             if http.leftover:
                 self._receive_frames(http.leftover, now)
         elif http.outcome == REFUSED:
-            self._control.append(http.response)
+            self._control += http.response
             connection.lost(now, f"HTTP request refused: {http.reason}")
         else:
-            self._control.append(http.respond())
+            self._control += http.respond()
             connection.lost(now, "plain HTTP request answered")
 
     def _receive_frames(self, data: bytes, now: float) -> None:
         frames = self._frames
         assert frames is not None
         connection = self.connection
+        if frames.maximum == self.limits.connect_packet_size and connection.state == CONNECTED:
+            # The decoder keeps no payload, and a message may hold many packets; each has its own limit.
+            frames.maximum = 16 * self.limits.maximum_packet_size
         payload = frames.feed(data)
         if payload:
             connection.receive(payload, now)
-            if frames.maximum == self.limits.connect_packet_size and connection.state == CONNECTED:
-                # The decoder keeps no payload, and a message may hold many packets; each has its own limit.
-                frames.maximum = 16 * self.limits.maximum_packet_size
         replies = frames.take_replies()
         if replies:
-            self._control.append(replies)
+            self._control += replies
             self.outbox.touch()
-            if sum(map(len, self._control)) > self.outbox.hard:
+            if len(self._control) > self.outbox.hard and not frames.closed:
                 connection.end(ReasonCode.QUOTA_EXCEEDED, "the Client sends Pings and does not read the Pongs", now)
                 self._control.clear()
         if frames.closed and not connection.ended:
@@ -172,7 +174,7 @@ class Layers:
 
     def ping(self) -> None:
         """Keep a silent WebSocket alive through proxies that cut idle sockets."""
-        self._control.append(ping_frame())
+        self._control += ping_frame()
         self.outbox.touch()
 
     @property
@@ -185,18 +187,20 @@ class Layers:
         About `limit` bytes of the outbox. With `plain` it is the outbox's own `take`.
         """
         frames = self._frames
-        if frames is None and not self._control:
-            return self.outbox.take(limit)
-        data = b"".join(self._control)
-        self._control.clear()
+        control = self._control
         if frames is None:
-            return data
-        payload = self.outbox.take(limit)
-        if payload:
-            data += binary_frames(payload, self.limits.websocket_frame_bytes)
-        elif not data and self.connection.ended:
-            # After the last payload: the closing handshake begins from our side (RFC 6455 section 7.1.2).
-            return frames.close(self._close_code())
+            if not control:
+                return self.outbox.take(limit)
+            data = bytes(control)
+        else:
+            payload = binary_frames(self.outbox.take(limit), self.limits.websocket_frame_bytes)
+            if payload and frames.closed:
+                return payload  # before our Close, which stands in `control`: RFC 6455 section 5.5.1
+            data = bytes(control) + payload
+            if not data and self.connection.ended:
+                # After the last payload: the closing handshake begins from our side (RFC 6455 section 7.1.2).
+                return frames.close(self._close_code())
+        control.clear()
         return data
 
     def _close_code(self) -> int:
@@ -208,3 +212,7 @@ class Layers:
 
 def _nothing() -> None:
     return None
+
+
+def _ignore(data: bytes, now: float) -> None:
+    """The `receive` of layers that have given their last answer."""
