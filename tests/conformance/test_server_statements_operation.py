@@ -214,6 +214,17 @@ def test_shared_delivery_respects_the_qos_of_each_member() -> None:
         member.nothing()
 
 
+@statement("MQTT5-4.8.2-3")
+def test_a_shared_subscription_made_again_has_its_new_qos() -> None:
+    pair = Pair()
+    member, publisher = pair.connected("m"), pair.connected("p")
+    for qos in (2, 0, 1):
+        assert member.subscribe("$share/g/a", qos=qos) == qos
+        publisher.publish("a", b"x", qos=2)
+        assert member.accept().qos == qos
+        member.nothing()
+
+
 @statement("MQTT5-4.8.2-4", "MQTT5-4.4.0-1")
 def test_a_shared_qos_2_message_begun_is_completed_with_its_client() -> None:
     pair = Pair()

@@ -151,6 +151,21 @@ def test_an_established_subscription_sees_no_retain_flag(version: int, granted: 
         assert (message.qos, message.retain) == (min(granted, published), False)
 
 
+@statement("MQTT5-3.3.1-12")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("topic_alias_maximum", [0, 5])
+@pytest.mark.parametrize("subscription_identifier", [0, 9])
+def test_the_retain_flag_is_taken_off_whatever_else_is_put_on(
+    qos: int, topic_alias_maximum: int, subscription_identifier: int
+) -> None:
+    pair = Pair()
+    client, publisher = pair.connected("s", topic_alias_maximum=topic_alias_maximum), pair.connected("p")
+    client.subscribe("a", qos=qos, subscription_identifier=subscription_identifier)
+    for _ in range(3):
+        publisher.publish("a", b"x", qos=qos, retain=True)
+        assert not client.accept().retain
+
+
 @statement("MQTT5-3.3.1-13")
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_retain_as_published_forwards_the_flag(qos: int) -> None:
