@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import socket
@@ -10,14 +11,12 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import psutil
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -36,8 +35,9 @@ class BrokerProcess:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
         self.log = log
+        self.asked_to_end = False
         self.addresses: dict[str, Any] = {}  # by listener type, for socket.connect
-        self._observed = psutil.Process(process.pid)
+        self._proc = Path(f"/proc/{process.pid}")
 
     def connect(self, type: str = "tcp", receive_buffer: int = 0) -> socket.socket:
         """A new blocking socket to the listener of that type."""
@@ -46,22 +46,23 @@ class BrokerProcess:
         if receive_buffer:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         made.settimeout(20)
-        made.connect(address)
+        try:
+            made.connect(address)
+        except OSError:
+            made.close()
+            raise
         return made
 
     def memory(self) -> int:
         """Resident bytes."""
-        size: int = self._observed.memory_info().rss
-        return size
+        return int((self._proc / "statm").read_text().split()[1]) * resource.getpagesize()
 
     def descriptors(self) -> int:
-        count: int = self._observed.num_fds()
-        return count
+        return len(os.listdir(self._proc / "fd"))
 
     def cpu_seconds(self) -> float:
-        times = self._observed.cpu_times()
-        seconds: float = times.user + times.system
-        return seconds
+        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def limit_descriptors(self, more: int) -> None:
         """Leave the process room for so many more file descriptors than it has now."""
@@ -84,8 +85,11 @@ class BrokerProcess:
             time.sleep(0.05)
         raise AssertionError(f"the broker did not start:\n{self.log.read_text()}")
 
-    def ask_to_end(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+    def ask_to_end(self, number: int = signal.SIGTERM) -> None:
+        """Once: behind the first signal the process is on its way."""
+        if not self.asked_to_end and self.process.poll() is None:
+            self.process.send_signal(number)
+        self.asked_to_end = True
 
     def settled(self, descriptors: int, within: float = 10.0) -> int:
         """Its file descriptors, as soon as they are down to `descriptors`, or after `within` seconds."""
@@ -118,8 +122,7 @@ def running(
     try:
         broker.wait_for_listeners(list(types))
         yield broker
-        if process.poll() is None:
-            broker.ask_to_end()
+        broker.ask_to_end()
         assert process.wait(STOP_SECONDS) == 0
         text = log.read_text()
         assert "Traceback" not in text, text[-4000:]
