@@ -64,6 +64,10 @@ class Fleet:
         device = "/".join(topic.split("/")[:2])
         return transport(self.url_of[device]) if device in self.url_of else ""
 
+    @property
+    def is_ending(self) -> bool:
+        return self._ending.is_set()
+
     def end(self) -> None:
         """Let `run` come to its end, in order."""
         self._ending.set()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from broker.bench.devices import MIXED, build_fleet
-from broker.cli.errors import Failure
 from broker.cli.simulate import show
 
 if TYPE_CHECKING:
@@ -29,31 +29,38 @@ def demo(devices: int, rate: float, duration: float | None, no_table: bool) -> N
     Nothing is written to the disk, and nothing is left running. Where a port is taken, a free one is used.
     """
     from broker.cli.running import run
-    from broker.config import Config, ListenerConfig
-    from broker.server import serve
-    from broker.transport.listeners import ListenError
-
-    ports = {kind: port if _is_free(port) else 0 for kind, port in PORTS.items()}
-    for kind, port in ports.items():
-        if not port:
-            click.echo(f"Port {PORTS[kind]} is taken; {kind} listens on another one.", file=sys.stderr)
 
     async def work() -> int:
         from broker.bench.fleet import Fleet
 
-        config = Config(
-            listeners=[ListenerConfig(type="tcp", port=ports["tcp"]), ListenerConfig(type="ws", port=ports["ws"])]
-        )
-        async with serve(config) as server:
+        async with AsyncExitStack() as leaving:
+            server = await _serve(leaving)
             urls = [listener.url for listener in server.listeners]
             fleet = Fleet(build_fleet(MIXED, devices, seed=1), urls, rate)
             await show(fleet, duration, not no_table and sys.stdout.isatty(), _notes(server))
         return 0
 
+    run(work, signals=False)
+
+
+async def _serve(leaving: AsyncExitStack) -> Server:
+    from broker.config import Config, ListenerConfig
+    from broker.server import serve
+    from broker.transport.listeners import ListenError
+
+    async def serve_at(ports: dict[str, int]) -> Server:
+        listeners = [ListenerConfig(type="tcp", port=ports["tcp"]), ListenerConfig(type="ws", port=ports["ws"])]
+        return await leaving.enter_async_context(serve(Config(listeners=listeners)))
+
+    ports = {kind: port if _is_free(port) else 0 for kind, port in PORTS.items()}
+    for kind, port in ports.items():
+        if not port:
+            click.echo(f"Port {PORTS[kind]} is taken; {kind} listens on another one.", file=sys.stderr)
     try:
-        run(work, signals=False)
-    except ListenError as error:
-        raise Failure(f"cannot listen on {error}") from error
+        return await serve_at(ports)
+    except ListenError as error:  # somebody was quicker
+        click.echo(f"Cannot listen on {error}; taking free ports.", file=sys.stderr)
+        return await serve_at(dict.fromkeys(PORTS, 0))
 
 
 def _notes(server: Server) -> list[str]:

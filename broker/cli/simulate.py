@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from broker.bench.fleet import Fleet
     from broker.bench.meter import Meter
+    from broker.client import Messages
 
 REFRESH: Final = 0.5  # seconds between two pictures of the table
 LINE_EVERY: Final = 5.0  # seconds between two lines where nobody watches
@@ -113,34 +114,44 @@ async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence
     meter = Meter(fleet.transport_of)
     roots = dict.fromkeys(device.topic.split("/")[0] for device in fleet.devices)
     first = fleet.url_of[fleet.devices[0].topic]
+    alive = False
 
-    async with connect(first) as client, client.subscribe(*(f"{root}/#" for root in roots), buffer=10_000) as messages:
-
-        async def count() -> None:
-            async for message in messages:
-                meter.count(message.topic, message.payload)
-
-        async def listen(scope: trio.CancelScope) -> None:
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async for _ in signals:
-                    fleet.end()
-                    break
-                async for _ in signals:
+    async def listen(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                if not alive or fleet.is_ending:
                     scope.cancel()
-
-        async def last() -> None:
-            if duration is not None:
-                await trio.sleep(duration)
                 fleet.end()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(count)
-            nursery.start_soon(listen, nursery.cancel_scope)
+    async def last() -> None:
+        if duration is not None:
+            await trio.sleep(duration)
+            fleet.end()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listen, nursery.cancel_scope)
+        async with (
+            connect(first) as client,
+            client.subscribe(*(f"{root}/#" for root in roots), buffer=10_000) as messages,
+        ):
+            nursery.start_soon(_count, messages, meter)
             nursery.start_soon(last)
             nursery.start_soon(_draw if live else _print, fleet, meter, notes)
+            alive = True
             await fleet.run()
-            nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
     click.echo(table.tail(fleet, meter))
+
+
+async def _count(messages: Messages, meter: Meter) -> None:
+    import trio
+
+    try:
+        async for message in messages:
+            meter.count(message.topic, message.payload)
+    except trio.ClosedResourceError:  # left, at the end
+        pass
 
 
 async def _draw(fleet: Fleet, meter: Meter, notes: Sequence[str]) -> None:

@@ -39,6 +39,20 @@ def test_a_broker_a_fleet_and_lines_to_paste(command: Command) -> None:
     assert lines[-1].endswith("; 9 of 9 states cleared.")
 
 
+def test_somebody_who_was_quicker(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(demo, "PORTS", {"tcp": port, "ws": 0})
+        monkeypatch.setattr(demo, "_is_free", lambda port: True)
+        result = command("demo", "--duration", "0.5", "--no-table", "--devices", "2")
+    assert result.exit_code == 0
+    assert f"Cannot listen on tcp://127.0.0.1:{port}" in result.stderr
+    assert f"127.0.0.1:{port} " not in result.stdout
+    assert result.stdout.endswith("; 2 of 2 states cleared.\n")
+
+
 def test_a_free_port_is_known_from_a_taken_one() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
