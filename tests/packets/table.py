@@ -247,16 +247,19 @@ PUBLISH_CASES = [
     client("PUBLISH Topic Alias", 5, "30 .. \"\" [23 ffff] 'hi'", Publish("", b"hi", topic_alias=0xFFFF)),
     client(
         *("PUBLISH all properties", 5),
-        '34 .. "a" 0009 [01 00 03 "é" 08 "r" 09 0000 26 "" "" 26 "k" "v" 02 ffffffff 23 0001] \'hi\'',
+        '3d .. "a" 0009 [01 00 03 "é" 08 "r" 09 0000 26 "" "" 26 "k" "v" 02 ffffffff 23 0001] \'hi\'',
         Publish(
             *("a", b"hi"),
             qos=2,
+            retain=True,
+            dup=True,
             packet_identifier=9,
             forwarded=octets('01 00 03 "é" 08 "r" 09 0000 26 "" "" 26 "k" "v"'),
             message_expiry_interval=0xFFFFFFFF,
             topic_alias=1,
         ),
     ),
+    client("PUBLISH expiry 0", 5, '30 .. "a" [02 00000000]', Publish("a", b"", message_expiry_interval=0)),
     client(
         *("PUBLISH mingled properties", 5, '30 .. "a" [26 "k" "v" 02 00000007 01 01 23 0001] \'hi\''),
         Publish("a", b"hi", forwarded=octets('26 "k" "v" 01 01'), message_expiry_interval=7, topic_alias=1),

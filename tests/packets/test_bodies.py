@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from broker.core.limits import Limits
 from broker.packets.bodies import CACHED_TOPIC_BYTES, CACHED_TOPIC_NAMES, DecoderLimits
 from broker.packets.decode import Decoder
 from broker.packets.reasons import ReasonCode
@@ -312,6 +313,14 @@ def test_reason_codes(server: bool, notation: str, allowed: str) -> None:
 
 
 # -- Bounds of the broker
+
+
+def test_defaults_are_those_of_the_broker() -> None:
+    limits, decoders = Limits(), DecoderLimits()
+    names = [name for name in dir(decoders) if not name.startswith("_") and name != "topic_names"]
+    assert len(names) == 10
+    for name in names:
+        assert getattr(decoders, name) == getattr(limits, name), name
 
 
 def test_client_identifier_maximum() -> None:
