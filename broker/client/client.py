@@ -140,7 +140,8 @@ class Client:
         """The messages that match any of `topic_filters`, as an asynchronous iterator: see `Messages`.
 
         `qos` is the highest at which they are wanted; the next three options are of 5.0 (section 3.8.3.1). `buffer`
-        messages may wait. `unsubscribe=False` leaves the subscription in the Session when the iterator is left.
+        messages may wait; while one buffer is full nothing is read, so that the slowest iterator sets the pace of all.
+        `unsubscribe=False` leaves the subscription in the Session when the iterator is left.
         ValueError for what is no Topic Filter.
         """
         for topic_filter in topic_filters:
@@ -197,10 +198,11 @@ class Client:
         asked.correlation_data = token.encode()
         async with self.subscribe(asked.response_topic, qos=qos) as answers:
             await self.publish(topic, payload, qos, properties=asked)
-            while True:
-                answer = await answers.receive()
-                if answer.properties.correlation_data == asked.correlation_data:
-                    return answer
+            with self._keeper.awaiting():
+                while True:
+                    answer = await answers.receive()
+                    if answer.properties.correlation_data == asked.correlation_data:
+                        return answer
 
     def _check_version(self, what: str) -> None:
         if self.version != MQTT_5_0:

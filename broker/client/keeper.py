@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -14,7 +15,7 @@ from broker.client.errors import CannotConnect, ClientError, ConnectRefused, Dis
 from broker.packets.reasons import ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from broker.client.backoff import Backoff
     from broker.client.protocol import Protocol
@@ -155,17 +156,23 @@ class Keeper:
         if not request.done:
             event = trio.Event()
             request.settled = event.set
-            if answered:
-                self.protocol.awaited += 1
-                self.read_on()
             try:
-                await event.wait()
+                with self.awaiting() if answered else nullcontext():
+                    await event.wait()
             finally:
                 request.settled = None
-                if answered:
-                    self.protocol.awaited -= 1
         if request.error is not None:
             raise request.error
+
+    @contextmanager
+    def awaiting(self) -> Iterator[None]:
+        """Meanwhile the Network Connection is read, even if a buffer is full: somebody waits for what is to come."""
+        self.protocol.awaited += 1
+        self.read_on()
+        try:
+            yield
+        finally:
+            self.protocol.awaited -= 1
 
     def wake(self) -> None:
         """Something may be there to be sent."""

@@ -376,6 +376,14 @@ async def test_there_and_back(place: Place, version: str) -> None:
             assert answer.reason == (ReasonCode.NO_MATCHING_SUBSCRIBERS if version == "5.0" else 0)
 
 
+async def test_the_server_assigns_an_identifier(place: Place) -> None:
+    with trio.fail_after(20):
+        async with place.connect(keep_alive=0) as client:
+            assert client.client_identifier
+            assert client.version == MQTT_5_0
+            await client.publish("a", qos=1)
+
+
 async def test_many_at_once(place: Place) -> None:
     with trio.fail_after(30):
         async with place.connect() as publisher, place.connect(receive_maximum=5) as subscriber:

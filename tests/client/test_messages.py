@@ -234,6 +234,27 @@ async def test_publishing_in_the_loop_that_empties_a_full_buffer(
         inner.cancel_scope.cancel()
 
 
+async def test_a_request_in_a_loop_with_a_full_buffer(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    async def serve() -> None:
+        await peer.grant()
+        for number in range(9):
+            await peer.send(message("in", bytes([number])))
+        subscribe = await peer.grant()
+        asked = await peer.expect(Publish)
+        await peer.send(Puback(asked.packet_identifier))
+        await peer.nothing(5)
+        answer = message(subscribe.requests[0].topic_filter, b"answer")
+        answer.forwarded = asked.forwarded[asked.forwarded.index(b"\x09") :]
+        await peer.send(answer)
+
+    async with connected() as (client, peer):
+        nursery.start_soon(serve)
+        async with client.subscribe("in", buffer=2) as messages:
+            await messages.receive()
+            with trio.fail_after(60):
+                assert (await client.request("service")).payload == b"answer"
+
+
 async def test_a_slow_consumer_stops_the_server(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     async with connected() as (client, peer):
         nursery.start_soon(peer.grant)
