@@ -25,7 +25,7 @@ from broker.core.ports import Refusal
 from broker.core.retained import RetainedMessages
 from broker.core.session import Session
 from broker.core.stats import Stats
-from broker.core.subscriptions import ACCEPTED, REFUSED, SubscriptionTree
+from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED, ShareGroup, SubscriptionTree
 from broker.core.sys_topics import SysTopics
 from broker.packets.decode import DecoderLimits
 from broker.packets.encode import encode
@@ -73,7 +73,7 @@ class Broker:
         self.connections: dict[Connection, None] = {}
         self.dirty: list[Outbox] = []
         self.staging: dict[Connection, None] = {}  # connections with acknowledgements that wait for the store
-        self.faults: list[tuple[Connection, Exception]] = []  # bugs met while writing to a receiver, for the log
+        self.faults: list[tuple[Connection, Exception]] = []  # bugs that are no peer's fault, for the log
         self._doomed: list[tuple[Connection, ReasonCode, str]] = []
         self.deadlines = Deadlines()
         self.keep_alive = KeepAliveRing()
@@ -255,7 +255,10 @@ class Broker:
             connection.send_release(identifier_)
         session.refill(now)
         for watcher in self.watchers:
-            watcher.connected(identifier, connection.peer)
+            try:
+                watcher.connected(identifier, connection.peer)
+            except Exception as error:  # a Watcher's bug is nobody's fault but its own
+                self.faults.append((connection, error))
         return None
 
     def publish(self, message: ApplicationMessage, source: Session | None, now: float) -> int:
@@ -285,7 +288,7 @@ class Broker:
             elif outcome == REFUSED:
                 refused = True
         for group in plan.groups:
-            outcome = group.deliver(message, now)
+            outcome = self._deliver_shared(group, message, now)
             if outcome == ACCEPTED:
                 accepted = True
             elif outcome == REFUSED:
@@ -318,7 +321,10 @@ class Broker:
         session.connection = None
         self.stats.clients_connected -= 1
         for watcher in self.watchers:
-            watcher.disconnected(session.client_identifier, connection.peer, connection.end_reason)
+            try:
+                watcher.disconnected(session.client_identifier, connection.peer, connection.end_reason)
+            except Exception as error:
+                self.faults.append((connection, error))
         if not will:
             session.will = None  # [MQTT-3.14.4-3]
         if session.expiry_interval == 0:
@@ -337,6 +343,7 @@ class Broker:
     def doom(self, connection: Connection, reason: ReasonCode, detail: str) -> None:
         """End a connection at the end of the round: from within routing, where ending it now would route its Will."""
         self._doomed.append((connection, reason, detail))
+        connection.outbox.touch()  # so that there is a next round, where this happens while flushing
 
     def fault(self, session: Session, error: Exception) -> None:
         """A bug while writing to a receiver: that connection ends with 0x83, the others go on."""
@@ -356,10 +363,18 @@ class Broker:
         if session.will is not None:
             self._publish_will(session, now)
         for message, delivery in session.take_orphans():
-            if delivery.group is not None and delivery.group.members:
-                delivery.group.deliver(message, now)
+            if delivery.group is not None and message.expires_at > now:
+                self._deliver_shared(delivery.group, message, now)
 
     # -- Parts
+
+    def _deliver_shared(self, group: ShareGroup, message: ApplicationMessage, now: float) -> int:
+        try:
+            return group.deliver(message, now)
+        except Exception as error:
+            if group.asked is not None:
+                self.fault(group.asked, error)
+            return NOBODY
 
     def _remember(self, at: float, kind: int, subject: object) -> None:
         """Have `tick` see to it at that time."""

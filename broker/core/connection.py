@@ -194,7 +194,10 @@ class Connection:
         """The outbox has room again, or the store has committed."""
         session = self.session
         if session is not None and (self.backlog is not None or session.waiting()):
-            session.refill(now)
+            try:
+                session.refill(now)
+            except Exception as error:  # a bug ends this connection, not the flush of all the others
+                self.broker.fault(session, error)
 
     def lost(self, now: float, reason: str = "connection lost") -> None:
         """The Network Connection is gone without a DISCONNECT: the Will Message is due [MQTT-3.1.2-8]."""
@@ -320,7 +323,12 @@ class Connection:
         """
         session = self.session
         assert session is not None
-        return len(session.received) - len(self.carried) + len(self.staged)
+        count = len(session.received) - len(self.carried) + len(self.staged)
+        if self.staged and count >= self.limits.receive_maximum:
+            for _, data in self.staged:
+                if data[0] >> 4 == PUBREC and (len(data) == 4 or data[4] < 0x80):
+                    count -= 1  # it is in `received` too
+        return count
 
     def on_puback(self, packet: Puback, now: float) -> None:
         session = self.session
@@ -531,7 +539,10 @@ class Connection:
         self.stats.refused += 1
         client_identifier = self.connect.client_identifier if self.connect is not None else ""
         for watcher in self.broker.watchers:
-            watcher.refused(client_identifier, self.peer, str(ProtocolError(reason, detail)))
+            try:
+                watcher.refused(client_identifier, self.peer, str(ProtocolError(reason, detail)))
+            except Exception as error:
+                self.broker.faults.append((self, error))
         self._over(f"0x{int(reason):02X} {reason.name.lower()}: {detail}", now, will=False)
         self.outbox.touch()
 

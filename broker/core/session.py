@@ -37,13 +37,12 @@ SLICE = 512  # messages sent from queues and snapshots before other connections 
 class Snapshot:
     """Retained messages on their way to a new subscription: read lazily, as the receiver can take them."""
 
-    __slots__ = ("delivery", "held", "messages", "topic_filter")
+    __slots__ = ("delivery", "messages", "topic_filter")
 
     def __init__(self, topic_filter: str, messages: Iterator[ApplicationMessage | None], delivery: Delivery) -> None:
         self.topic_filter = topic_filter
         self.messages = messages
         self.delivery = delivery
-        self.held: ApplicationMessage | None = None  # read, and waiting for the send quota
 
 
 class Session:
@@ -61,6 +60,7 @@ class Session:
         self.pending: deque[tuple[ApplicationMessage, Delivery]] = deque()
         self.pending_bytes = 0
         self.snapshots: deque[Snapshot] = deque()
+        self.queue_first = False  # whose turn it is where the send quota has room for one
         self.will: Will | None = None
         self.will_at = math.inf  # when the Will is due, if the connection is gone
         self.expiry_interval = 0
@@ -155,10 +155,12 @@ class Session:
                     connection.send_again(identifier, now)
                     progress = True
                 continue
-            if self.snapshots and self._send_snapshot(connection, now):
-                progress = True
+            others_turn = self.queue_first and self.pending and outgoing.quota > 0
+            if self.snapshots and not others_turn and self._send_snapshot(connection, now):
+                self.queue_first = progress = True
             if self.pending and outgoing.quota > 0 and not outgoing.full():
                 message, delivery = self._dequeue()
+                self.queue_first = False
                 progress = True
                 if message.expires_at <= now:  # [MQTT5-3.3.2-5]
                     self.stats.publish_dropped += 1
@@ -179,28 +181,26 @@ class Session:
             self.snapshots = deque(each for each in self.snapshots if each.topic_filter != topic_filter)
 
     def _send_snapshot(self, connection: Connection, now: float) -> bool:
-        """Send the next retained message; whether a step was made."""
+        """Send the next retained message; whether a step was made.
+
+        It is read no sooner than it can be sent, so that nothing which a live message has replaced comes after that.
+        """
         snapshot = self.snapshots[0]
-        message = snapshot.held
-        if message is None:
-            try:
-                message = next(snapshot.messages)
-            except StopIteration:
-                self.snapshots.popleft()
-                return True
-            if message is None or message.expires_at <= now:
-                return True
-        else:
-            snapshot.held = None
         delivery = snapshot.delivery
+        if delivery.maximum_qos and (self.outgoing.quota <= 0 or self.outgoing.full()):
+            return False
+        try:
+            message = next(snapshot.messages)
+        except StopIteration:
+            self.snapshots.popleft()
+            return True
+        if message is None or message.expires_at <= now:
+            return True
         qos = min(message.qos, delivery.maximum_qos)
         if qos == 0:
             connection.send_retained(message, delivery, now)
-        elif self.outgoing.quota > 0 and not self.outgoing.full():
-            connection.send_new(message, delivery, qos, now)
         else:
-            snapshot.held = message
-            return False
+            connection.send_new(message, delivery, qos, now)
         return True
 
     # -- The Broker

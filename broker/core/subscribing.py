@@ -22,6 +22,7 @@ def subscribe(connection: Connection, packet: Subscribe, now: float) -> None:
     """Answer with one Reason Code a Topic Filter, in order [MQTT-3.8.4-6], then send what is retained."""
     session = connection.session
     assert session is not None
+    _check_room(connection, len(packet.requests))
     properties = packet.properties
     identifier = properties.subscription_identifiers[0] if properties.subscription_identifiers else 0
     if identifier and not connection.limits.subscription_identifier_available:
@@ -93,6 +94,14 @@ def _subscribe_one(
     return granted
 
 
+def _check_room(connection: Connection, count: int) -> None:
+    """Before anything is changed: the answer with `count` Reason Codes must not be too large for the Client."""
+    if connection.maximum_packet_size:
+        size = len(encode(Suback(1, [0] * count), connection.version))  # an UNSUBACK is as large
+        if size > connection.maximum_packet_size:  # [MQTT-3.1.2-24]
+            raise ProtocolError(ReasonCode.PACKET_TOO_LARGE, f"the answer takes {size} bytes")
+
+
 def _unavailable(connection: Connection, reason: ReasonCode) -> int:
     """What CONNACK said is not there: a protocol error for 5.0, a failure for 3.x, which was not told."""
     if connection.version == 5:
@@ -104,6 +113,7 @@ def unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
     """Take filters out, compared character by character [MQTT-3.10.4-1]; messages already queued still go out."""
     session = connection.session
     assert session is not None
+    _check_room(connection, len(packet.topic_filters))
     reasons: list[int] = []
     for topic_filter in packet.topic_filters:
         if connection.broker.unsubscribe(session, topic_filter):

@@ -103,15 +103,19 @@ class Delivery:
 
 
 class ShareGroup:
-    """A shared subscription: one Share Name and Topic Filter, its members, and whose turn it is (section 4.8.2)."""
+    """A shared subscription: one Share Name and Topic Filter, its members, and whose turn it is (section 4.8.2).
 
-    __slots__ = ("members", "name", "topic_filter", "turn")
+    `asked` is the Session that was given a message last: whose fault it is when `deliver` raises.
+    """
+
+    __slots__ = ("asked", "members", "name", "topic_filter", "turn")
 
     def __init__(self, name: str, topic_filter: str) -> None:
         self.name = name
         self.topic_filter = topic_filter
         self.members: list[Delivery] = []
         self.turn = 0
+        self.asked: Session | None = None
 
     def deliver(self, message: ApplicationMessage, now: float) -> int:
         """Give the message to one member; the outcome is the Session's (see `session.deliver`).
@@ -127,6 +131,7 @@ class ShareGroup:
             member = members[at]
             if member.session.can_send(message, member):
                 self.turn = at + 1
+                self.asked = member.session
                 return member.session.deliver(message, member, now)
         best = NOBODY
         for connected in (True, False):
@@ -134,6 +139,7 @@ class ShareGroup:
                 at = (start + step) % count
                 member = members[at]
                 if (member.session.connection is not None) is connected:
+                    self.asked = member.session
                     outcome = member.session.deliver(message, member, now)
                     if outcome == ACCEPTED:
                         self.turn = at + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core.backlog import Backlog
@@ -71,6 +71,7 @@ def test_no_room_at_all() -> None:
     assert len(backlog) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 50), st.sampled_from([DROP_OLDEST, LATEST]))))
 def test_nothing_is_lost_unsaid(adds: list[tuple[str, int, str]]) -> None:
     """What was added is there or was counted as dropped, within the bounds at all times."""

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core.deadlines import HANDSHAKE, SESSION_EXPIRY, SWEEP_FROM, WILL, Deadlines, KeepAliveRing
@@ -38,6 +38,7 @@ def test_in_order_of_time_and_equals_in_order_of_coming() -> None:
     assert deadlines.first == math.inf
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 20)), st.lists(st.integers(0, 25)))
 def test_any_order(times: list[int], looks: list[int]) -> None:
     deadlines = Deadlines()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core.inflight import Outgoing
@@ -198,6 +198,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(1, 5))
 @statement("MQTT5-4.9.0-1", "MQTT5-4.9.0-2")
 def test_never_more_in_flight_than_receive_maximum(steps: list[tuple[str, int]], maximum: int) -> None:

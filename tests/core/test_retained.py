@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.core.message import ApplicationMessage
@@ -62,6 +62,7 @@ def check(retained: RetainedMessages, model: dict[str, ApplicationMessage]) -> N
 
 
 @statement("MQTT5-3.3.1-5", "MQTT311-3.3.1-5", "MQTT5-4.7.2-1", "MQTT311-4.7.2-1")
+@settings(deadline=None)
 @given(CHANGES, st.lists(FILTER, min_size=1, max_size=5))
 @example([("$SYS/a", True), ("a", True), ("/", True)], ["#", "+/#", "$SYS/#", "/+", "+"])
 @example([("a/b", True), ("a", True), ("a/b", False)], ["a/#", "a/+", "a"])
@@ -80,6 +81,7 @@ def test_against_a_dict(changes: list[tuple[str, bool]], topic_filters: list[str
         assert all(node.message or node.children for node in nodes(root) if node is not root), "an empty branch"
 
 
+@settings(deadline=None)
 @given(CHANGES, FILTER, CHANGES)
 @example([("a/a", True), ("a/b", True)], "#", [("a/a", False), ("a/a", True), ("b", True)])
 def test_read_while_the_tree_changes(

@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core.limits import DISCONNECT, LATEST, Limits
@@ -55,6 +55,7 @@ def of(plan: Plan) -> set[tuple[str, int, tuple[int, ...]]]:
 
 
 @statement("MQTT5-3.3.2-3", "MQTT5-3.3.4-2", "MQTT5-3.3.4-4", "MQTT311-3.3.5-1", "MQTT5-4.7.2-1", "MQTT311-4.7.2-1")
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), FILTER, st.integers(0, 2), st.booleans(), st.booleans()), max_size=25),
     st.lists(TOPIC, min_size=1, max_size=4),
