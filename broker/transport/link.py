@@ -37,6 +37,7 @@ class Link:
         "pump",
         "shut",
         "socket",
+        "stall_due",
         "unsent",
     )
 
@@ -51,6 +52,7 @@ class Link:
         self.shut = False  # our half is
         self.closed = False
         self.progress_at = 0.0  # when a byte last left while some were waiting
+        self.stall_due = False  # the pump has a deadline for that
         self.last_sent = pump.now
         layers.outbox.sink = self
 
@@ -76,6 +78,7 @@ class Link:
                 self.pump.wait_for(self)
         else:
             layers.eof(now)
+            self.pause()  # while bytes wait for a slow reader: its end would be reported in every round
 
     def writable(self, now: float) -> None:
         """There is room in the socket for what waits."""
@@ -100,30 +103,33 @@ class Link:
         """Send what the layers give, as far as the socket takes it; close when the connection is over."""
         if self.unsent is not None or self.closed:
             return
-        layers = self.layers
-        outbox = layers.outbox
-        take = outbox.take if layers.plain else layers.take
-        while True:
-            data = take(TAKE_BYTES)
-            if not data:
-                break
-            sent = self._send(data)
-            if sent < 0:
-                return
-            if sent < len(data):
-                self.unsent = memoryview(data)[sent:]
-                self.watch(self.interest | WRITE)
-                self.pump.stall(self)
-                return
-            outbox.sent()
-            if not outbox.parts and layers.plain:
-                break
-        self.last_sent = self.pump.now
-        connection = layers.connection
-        if connection.ended:
-            self._finish()
-        else:
-            connection.drained(self.pump.now)
+        try:
+            layers = self.layers
+            outbox = layers.outbox
+            take = outbox.take if layers.plain else layers.take
+            while True:
+                data = take(TAKE_BYTES)
+                if not data:
+                    break
+                sent = self._send(data)
+                if sent < 0:
+                    return
+                if sent < len(data):
+                    self.unsent = memoryview(data)[sent:]
+                    self.watch(self.interest | WRITE)
+                    self.pump.stall(self)
+                    return
+                outbox.sent()
+                if not outbox.parts and layers.plain:
+                    break
+            self.last_sent = self.pump.now
+            connection = layers.connection
+            if connection.ended:
+                self._finish()
+            else:
+                connection.drained(self.pump.now)
+        except Exception as error:
+            self.pump.bug(self, error, self.pump.now)
 
     # -- The end
 

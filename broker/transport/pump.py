@@ -21,7 +21,7 @@ import trio
 from broker.core.deadlines import Deadlines
 from broker.packets.reasons import ReasonCode
 from broker.transport.complaints import Complaints, log
-from broker.transport.layers import Layers
+from broker.transport.layers import MQTT, Layers
 from broker.transport.link import LINGER, Link
 from broker.transport.poller import READ, WRITE, Poller
 
@@ -114,7 +114,10 @@ class Pump:
         """Let dirty outboxes leave. Also for whoever makes them dirty outside a round."""
         self.now = now
         broker = self.broker
-        broker.flush(now)
+        try:
+            broker.flush(now)
+        except Exception as bug:
+            log.error("a bug, met while ending a connection", exc_info=bug)
         if broker.faults:
             for connection, error in broker.faults:
                 log.error("a bug, met while writing to %s", connection.name, exc_info=error)
@@ -124,9 +127,13 @@ class Pump:
         """Log it, end that connection, go on."""
         connection = link.layers.connection
         log.error("a bug, met in the connection of %s", connection.name, exc_info=error)
-        connection.end(ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error", now)
-        if connection.outbox.sink is None:
-            link.abort("internal error", now)
+        if not connection.ended:
+            try:
+                connection.end(ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error", now)
+                return
+            except Exception as another:
+                log.error("another, met while ending it", exc_info=another)
+        link.abort("internal error", now)
 
     # -- Sockets
 
@@ -162,6 +169,9 @@ class Pump:
             except OSError as error:
                 connected.close()
                 self.complaints.complain(now, logging.WARNING, "accept", f"{listener.url}: accepting failed: {error}")
+            except Exception as error:
+                connected.close()
+                log.error("a bug, met while accepting at %s", listener.url, exc_info=error)
 
     def _accepted(self, listener: Listener, connected: socket.socket, address: object, now: float) -> None:
         limits = listener.limits
@@ -176,6 +186,7 @@ class Pump:
             return
         connected.setblocking(False)
         listener.prepare(connected)
+        self.poller.add(connected.fileno(), READ)
         layers = Layers(
             self.broker,
             limits,
@@ -190,9 +201,8 @@ class Pump:
         self.links[link.fd] = link
         listener.connections += 1
         layers.on_close = listener.closed_one
-        self.poller.add(link.fd, READ)
-        if limits.websocket_ping_interval > 0 and listener.kind != "mqtt":
-            self.deadlines.add(now + limits.websocket_ping_interval, PING, link)
+        if limits.websocket_ping_interval > 0 and listener.kind != MQTT:
+            self._remember(now + limits.websocket_ping_interval, PING, link)
 
     def _pause_accepting(self, listener: Listener, now: float, error: OSError) -> None:
         """No more file descriptors: leave new connections in the backlog for a moment, the present ones live on."""
@@ -205,7 +215,7 @@ class Pump:
         if not listener.paused:
             listener.paused = True
             self.poller.change(listener.socket.fileno(), READ, 0)
-            self.deadlines.add(now + ACCEPT_PAUSE, ACCEPT_AGAIN, listener)
+            self._remember(now + ACCEPT_PAUSE, ACCEPT_AGAIN, listener)
 
     def forget(self, link: Link) -> None:
         """A link closes."""
@@ -221,15 +231,16 @@ class Pump:
     def stall(self, link: Link) -> None:
         """Bytes wait for a slow reader: it must take some within the write stall timeout."""
         link.progress_at = self.now
-        if link not in self.stalled:
-            self.stalled[link] = None
-            self.deadlines.add(self.now + link.layers.limits.write_stall_timeout, STALLED, link)
-            if not self._watching:
-                self._watching = True
-                self.deadlines.add(self.now + WATERMARK_LOOK, WATERMARK, self)
+        self.stalled[link] = None
+        if not link.stall_due:
+            link.stall_due = True
+            self._remember(self.now + link.layers.limits.write_stall_timeout, STALLED, link)
+        if not self._watching:
+            self._watching = True
+            self._remember(self.now + WATERMARK_LOOK, WATERMARK, self)
 
     def linger(self, link: Link) -> None:
-        self.deadlines.add(self.now + LINGER, LINGERING, link)
+        self._remember(self.now + LINGER, LINGERING, link)
 
     def wait_for(self, link: Link) -> None:
         """An authenticator wants to be awaited: this link is not read meanwhile, all others are."""
@@ -244,11 +255,13 @@ class Pump:
         if waiting is None:
             return
         try:
-            answer = await waiting
-            now = self.clock()
-            connection.authenticated(answer, now)
-            if not connection.ended:
-                connection.receive(b"", now)
+            # By then the connection has ended for want of a CONNACK; an answer that never comes is not waited for.
+            with trio.move_on_after(link.layers.limits.handshake_timeout):
+                answer = await waiting
+                now = self.clock()
+                connection.authenticated(answer, now)
+                if not connection.ended:
+                    connection.receive(b"", now)
         except Exception as error:  # the authenticator's fault: fail closed
             self.bug(link, error, self.clock())
         link.resume()
@@ -256,6 +269,12 @@ class Pump:
         self._wake()
 
     # -- What is due
+
+    def _remember(self, at: float, kind: int, subject: object) -> None:
+        """Have `tick` see to it at that time."""
+        self.deadlines.add(at, kind, subject)
+        if self.deadlines.crowded():
+            self.deadlines.sweep(_still_true)
 
     def next_deadline(self) -> float:
         if self.broker.dirty:
@@ -276,19 +295,23 @@ class Pump:
             else:
                 assert isinstance(subject, Link)
                 if not subject.closed:
-                    self._tick_link(subject, kind, now)
+                    try:
+                        self._tick_link(subject, kind, now)
+                    except Exception as error:
+                        self.bug(subject, error, now)
 
     def _tick_link(self, link: Link, kind: int, now: float) -> None:
         limits = link.layers.limits
         if kind == LINGERING:
             link.close()
         elif kind == STALLED:
-            if link in self.stalled:
-                due = link.progress_at + limits.write_stall_timeout
-                if due <= now:
-                    link.abort(f"took no byte for {limits.write_stall_timeout:g} s", now)
-                else:
-                    self.deadlines.add(due, STALLED, link)
+            due = link.progress_at + limits.write_stall_timeout
+            if link not in self.stalled:
+                link.stall_due = False
+            elif due <= now:
+                link.abort(f"took no byte for {limits.write_stall_timeout:g} s", now)
+            else:
+                self._remember(due, STALLED, link)
         elif kind == PING:
             idle_since = max(link.last_sent, link.layers.connection.last_received)
             due = idle_since + limits.websocket_ping_interval
@@ -296,7 +319,7 @@ class Pump:
                 if link.layers.websocket and link.unsent is None and not link.shut:
                     link.layers.ping()
                 due = now + limits.websocket_ping_interval
-            self.deadlines.add(due, PING, link)
+            self._remember(due, PING, link)
 
     def _look_at_watermark(self, now: float) -> None:
         """While slow readers hold more than the broker may buffer, those who publish are not read."""
@@ -319,8 +342,10 @@ class Pump:
                 if not link.closed:
                     link.resume()
             self._held_back.clear()
+        for link in self._held_back:
+            link.layers.connection.last_received = now  # it is not silent: its Keep Alive would run out unread
         if self.stalled or self._held_back:
-            self.deadlines.add(now + WATERMARK_LOOK, WATERMARK, self)
+            self._remember(now + WATERMARK_LOOK, WATERMARK, self)
         else:
             self._watching = False
 
@@ -336,8 +361,16 @@ class Pump:
         """Close everything at once."""
         self.stop_accepting()
         for link in list(self.links.values()):
-            link.abort("the server stopped", self.now)
+            try:
+                link.abort("the server stopped", self.now)
+            except Exception as error:
+                self.bug(link, error, self.now)
         self.poller.close()
+
+
+def _still_true(at: float, kind: int, subject: object) -> bool:
+    """Whether a deadline is still about something."""
+    return not (isinstance(subject, Link) and subject.closed)
 
 
 def _nothing() -> None:
