@@ -25,6 +25,7 @@ from tests.scripted import Dripping, Peer, WebSocketStream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from broker.core.ports import Authenticator
     from broker.server import Server
 
 NAMES = ("tcp", "ws", "memory", "drip")
@@ -93,12 +94,12 @@ class Door:
             client_identifier, version, clean_start=False, properties=properties, session_present=session_present
         )
 
-    async def start(self) -> Server:
-        server: Server = await self._nursery.start(self._serve)
+    async def start(self, authenticator: Authenticator | None = None) -> Server:
+        server: Server = await self._nursery.start(self._serve, authenticator)
         self.server = server
         return server
 
-    async def _serve(self, *, task_status: trio.TaskStatus[Server]) -> None:
+    async def _serve(self, authenticator: Authenticator | None, *, task_status: trio.TaskStatus[Server]) -> None:
         types = [self.name] if self.name in ("tcp", "ws") else []
         config = Config.model_validate(
             {
@@ -107,7 +108,7 @@ class Door:
                 "server": self.server_settings,
             }
         )
-        async with broker.serve(config) as server:
+        async with broker.serve(config, authenticator=authenticator) as server:
             task_status.started(server)
             await self._finished.wait()
 

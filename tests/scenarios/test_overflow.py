@@ -78,6 +78,12 @@ async def flood(door: Door, topics: int = 1) -> Peer:
     return publisher
 
 
+def dropped(door: Door) -> int:
+    """What the broker says that it has dropped."""
+    assert door.server is not None
+    return door.server.broker.stats.publish_dropped
+
+
 def numbers(messages: list[Publish]) -> list[int]:
     return [int(message.payload.rstrip(b"\0")) for message in messages]
 
@@ -116,6 +122,7 @@ async def test_drop_newest(small: Door, version: int, by_client: bool) -> None:
         received = numbers(await drain(peer, publisher))
         assert 20 < len(received) < KEPT_AT_MOST
         assert received == list(range(len(received)))
+        assert dropped(small) == COUNT - len(received)
         nursery.cancel_scope.cancel()
 
 
@@ -136,6 +143,7 @@ async def test_drop_oldest(small: Door, version: int, by_client: bool) -> None:
         assert received == sorted(received)
         assert received[-50:] == list(range(COUNT - 50, COUNT))
         assert 50 < len(received) < KEPT_AT_MOST
+        assert dropped(small) == COUNT - len(received)
         nursery.cancel_scope.cancel()
 
 
@@ -153,6 +161,7 @@ async def test_latest(small: Door, version: int, by_client: bool) -> None:
         gate.open()
         received = await drain(peer, publisher)
         assert len(received) < KEPT_AT_MOST
+        assert dropped(small) == COUNT - len(received)
         last = {message.topic: number for message, number in zip(received, numbers(received), strict=True)}
         assert last == {f"a/{number % 10}": number for number in range(COUNT - 10, COUNT)}
         for topic in last:
