@@ -140,7 +140,8 @@ def test_formats_are_those_of_mosquitto_sub(served: RunningBroker, root: str, pa
     """The same message through both commands; %j carries the time at which each of them got it."""
     topic = f"{root}/x"
     run("pub", served.tcp, "5", "-t", topic, "-m", payload, "-r", "-q", "1")
-    theirs = [tools.program("mosquitto_sub", "mosquitto-clients"), "-p", str(served.tcp.port), "-V", "mqttv5"]
+    mosquitto_sub = tools.program("mosquitto_sub", "mosquitto-clients")
+    theirs = [mosquitto_sub, "-h", served.tcp.host, "-p", str(served.tcp.port), "-V", "mqttv5"]
     formats = ["%t %q %r %l [%p]", "%x %X", "%%@@ \\t|\\n|", "%j"]
     if payload[0] in "{2":  # what %J can print
         formats.append("%J")
