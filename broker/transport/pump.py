@@ -154,13 +154,15 @@ class Pump:
 
     def accept(self, listener: Listener, now: float) -> None:
         """Take new connections, many at a time."""
+        failures = 0
         for _ in range(ACCEPTED_AT_ONCE):
             try:
                 connected, address = listener.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
+                failures += 1
+                if error.errno in _OUT_OF_RESOURCES or failures == ACCEPTED_AT_ONCE:
                     self._pause_accepting(listener, now, error)
                     return
                 continue  # that one is gone before it was here
@@ -206,11 +208,9 @@ class Pump:
 
     def _pause_accepting(self, listener: Listener, now: float, error: OSError) -> None:
         """No more file descriptors: leave new connections in the backlog for a moment, the present ones live on."""
+        advice = "; waiting for connections to close (raise `ulimit -n`)" if error.errno in _OUT_OF_RESOURCES else ""
         self.complaints.complain(
-            now,
-            logging.ERROR,
-            "resources",
-            f"{listener.url}: cannot accept: {error.strerror}; waiting for connections to close (raise `ulimit -n`)",
+            now, logging.ERROR, f"paused {listener.url}", f"{listener.url}: cannot accept: {error.strerror}{advice}"
         )
         if not listener.paused:
             listener.paused = True
