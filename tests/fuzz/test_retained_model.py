@@ -85,7 +85,7 @@ def test_the_last_word_is_the_last_word(history: list[tuple[object, ...]], soft:
     pair = Pair(limits, server_limits)
     publisher = pair.connected("publisher")
     dashboards = [Dashboard(pair, f"d{number}") for number in range(2)]
-    retained = {topic: b"at first" for topic in TOPICS}
+    retained = dict.fromkeys(TOPICS, b"at first")
     for topic, payload in retained.items():
         publisher.publish(topic, payload, qos=1, retain=True)
     for number, step in enumerate(history):
