@@ -32,6 +32,21 @@ if TYPE_CHECKING:
     from broker.core.session import Session
 
 
+class LateStore:
+    """Its commit lags: nothing is committed until a test says so. Every look at the position is a new change."""
+
+    def __init__(self) -> None:
+        self.newest = 0
+        self.safe = 0
+
+    def position(self) -> int:
+        self.newest += 1
+        return self.newest
+
+    def committed(self) -> int:
+        return self.safe
+
+
 def limits(**values: Any) -> Limits:
     """The limits that ship, without a Server Keep Alive, and with these values."""
     result = Limits()
@@ -105,6 +120,10 @@ def said(connection: Connection) -> list[ControlPacket]:
     data = connection.outbox.take()
     connection.outbox.sent()
     return decoded(data, connection.version)
+
+
+def kinds(packets: list[ControlPacket]) -> list[str]:
+    return [type(each).__name__ for each in packets]
 
 
 def decoded(data: bytes, version: int) -> list[ControlPacket]:

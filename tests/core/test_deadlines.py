@@ -192,3 +192,18 @@ def test_replaced_retained_messages_leave_the_heap() -> None:
     assert broker.retained.count == 1
     broker.tick(1e9 + number)
     assert broker.retained.count == 0
+
+
+@statement("MQTT5-3.2.2-21", "MQTT5-3.2.2-22", "MQTT5-3.1.2-22")
+@pytest.mark.parametrize(
+    ("version", "asked", "seconds"), [(5, 0, 60), (5, 100, 60), (5, 10, 10), (4, 100, 100), (4, 0, 0)]
+)
+def test_whose_keep_alive_counts(version: int, asked: int, seconds: int) -> None:
+    broker = new_broker()
+    of = limits(server_keep_alive_maximum=60, keep_alive_grace=1.5)
+    connection = connect(broker, "c", version, of, keep_alive=asked)
+    assert connection.keep_alive_seconds == 1.5 * seconds
+    broker.tick(1.5 * (seconds or 1e6) - 0.5)
+    assert not connection.ended
+    broker.tick(1.5 * seconds + 1)
+    assert connection.ended == (seconds > 0)

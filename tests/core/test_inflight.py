@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from broker.core.session import Session
 from broker.core.stats import Stats
 from broker.core.subscriptions import Delivery
 from broker.packets.reasons import ProtocolError, ReasonCode
-from tests.core.parts import message
+from tests.core.parts import connect, limits, message, new_broker, session_of
 from tests.statements import statement
 
 SESSION = Session("c", Limits(), Stats(), 0)
@@ -234,3 +236,11 @@ def test_never_more_in_flight_than_receive_maximum(steps: list[tuple[str, int]],
             in_flight.discard(identifier)
         assert outgoing.quota == maximum - len(in_flight)
         assert set(outgoing.resend) == set(outgoing.unacknowledged) - in_flight
+
+
+@statement("MQTT5-4.9.0-1")
+@pytest.mark.parametrize(("asked", "own", "quota"), [(None, 32, 32), (10, 32, 10), (100, 32, 32), (1, 1, 1)])
+def test_the_send_quota(asked: int | None, own: int, quota: int) -> None:
+    values: dict[str, Any] = {} if asked is None else {"receive_maximum": asked}
+    connection = connect(new_broker(), "c", of=limits(max_inflight=own), **values)
+    assert session_of(connection).outgoing.quota == quota

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from broker.core.message import ApplicationMessage
 from broker.core.retained import STRETCH, RetainedMessages, TopicNode
 from broker.packets.topics import matches
-from tests.core.parts import message
+from tests.core.parts import message, new_broker
 from tests.statements import statement
 
 if TYPE_CHECKING:
@@ -205,3 +205,29 @@ def test_deep_topics_are_no_trouble() -> None:
     assert len(read(retained, topic)) == 1
     assert retained.remove(topic)
     assert not retained._root.children
+
+
+@statement("MQTT5-3.3.1-5", "MQTT5-3.3.1-6", "MQTT5-3.3.1-8", "MQTT311-3.3.1-5", "MQTT311-3.3.1-12")
+def test_retaining() -> None:
+    broker = new_broker()
+    for payload, retain, kept in ((b"1", True, b"1"), (b"2", False, b"1"), (b"3", True, b"3"), (b"", False, b"3")):
+        broker.publish(message("a", payload, retain=retain), None, 0.0)
+        found = broker.retained.get("a", 0.0)
+        assert found is not None
+        assert found.payload == kept
+    broker.publish(message("a", b"", retain=True), None, 0.0)
+    assert broker.retained.count == 0
+
+
+def test_a_retained_message_goes_when_it_expires() -> None:
+    broker = new_broker()
+    broker.publish(message("a", retain=True, expires_at=10.0), None, 0.0)
+    broker.publish(message("b", retain=True, expires_at=5.0), None, 0.0)
+    broker.publish(message("b", retain=True), None, 1.0)
+    broker.tick(9.0)
+    assert broker.retained.count == 2
+    broker.tick(10.0)
+    assert broker.retained.get("b", 1e9) is not None
+    assert broker.retained.count == 1
+    broker.publish(message("b", retain=True, expires_at=20.0), None, 20.0)
+    assert broker.retained.count == 0, "what expires at once replaces too"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core.limits import DISCONNECT, LATEST, Limits
+from broker.core.message import NEVER
 from broker.core.session import Session
 from broker.core.stats import Stats
 from broker.core.subscriptions import (
@@ -25,7 +26,20 @@ from broker.core.subscriptions import (
     SubscriptionTree,
 )
 from broker.packets.topics import matches
-from tests.core.parts import connect, limits, message, new_broker, payloads, session_of, subscribe
+from broker.packets.types import Publish
+from tests.core.parts import (
+    connect,
+    kinds,
+    limits,
+    message,
+    new_broker,
+    payloads,
+    publishes,
+    said,
+    send,
+    session_of,
+    subscribe,
+)
 from tests.pair import raw
 from tests.statements import statement
 
@@ -423,3 +437,42 @@ def test_random_members_coming_and_going(seed: int) -> None:
         assert [payload for _, payload in found] == ([b"%d" % number] if present else [])
         assert {at for at, _ in found} <= present
         assert broker.stats.shared_subscriptions == len(present)
+
+
+@statement("MQTT5-4.8.2-4", "MQTT5-4.8.2-5")
+def test_what_a_member_leaves_goes_to_another() -> None:
+    broker = new_broker()
+    one = connect(broker, "one", receive_maximum=2)
+    subscribe(one, "$share/g/a", 2)
+    for payload, qos, expires_at in ((b"1", 1, NEVER), (b"2", 2, NEVER), (b"old", 1, 5.0), (b"3", 2, NEVER)):
+        broker.publish(message(payload=payload, qos=qos, expires_at=expires_at), None, 0.0)
+    other = connect(broker, "other")
+    subscribe(other, "$share/g/a", 2)
+    one.lost(6.0)
+    found = publishes(other)
+    assert [(each.payload, each.dup) for each in found] == [(b"1", False), (b"3", False)]
+
+
+def test_what_the_last_member_leaves_is_gone() -> None:
+    broker = new_broker()
+    one = connect(broker, "one")
+    subscribe(one, "$share/g/a", 1)
+    broker.publish(message(qos=1), None, 0.0)
+    one.lost(0.0)
+    assert not broker.sessions
+    assert broker.faults == []
+
+
+@statement("MQTT5-3.8.3-3")
+def test_no_local_on_the_way() -> None:
+    broker = new_broker()
+    one, other = connect(broker, "one"), connect(broker, "other")
+    subscribe(one, "a", 1, no_local=True)
+    subscribe(other, "a", 1, no_local=True)
+    send(one, Publish("a", b"x", qos=1, packet_identifier=1))
+    assert kinds(said(one)) == ["Puback"]
+    assert payloads(other) == [b"x"]
+    subscribe(one, "#", 0)
+    send(one, Publish("a", b"y", qos=1, packet_identifier=2))
+    own = next(each for each in said(one) if isinstance(each, Publish))
+    assert (own.payload, own.qos) == (b"y", 0)
