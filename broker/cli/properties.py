@@ -35,6 +35,7 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
         "user-property",
     ),
     "publish": _MESSAGE,
+    "subscribe": ("user-property",),
     "will": (*_MESSAGE, "will-delay-interval"),
 }
 

@@ -18,7 +18,7 @@ from broker.cli.payloads import DECODINGS, PayloadError
 from broker.cli.properties import Command
 from broker.cli.pub import check_version
 from broker.packets.topics import SHARE_PREFIX, matches, split_share, valid_topic_filter
-from broker.packets.types import MQTT_5_0
+from broker.packets.types import MQTT_5_0, NO_PROPERTIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +38,7 @@ Examples:
   broker sub -L ws://127.0.0.1:8080/mqtt -t 'home/#' -o pretty
   broker sub -t 'home/+/power' -C 1 -W 5                 (exit code 27 when none came in 5 s)
   broker sub -t '#' -F '@H:@M:@S %t q%q r%r %l bytes: %x'
+  broker sub -t '#' -D subscribe user-property overflow latest
 
 \b
 Fields of -F: %t topic  %p payload  %x %X in hex  %l length  %f %d as float  %q QoS  %r RETAIN
@@ -146,6 +147,8 @@ def sub(
             return False
         return random_filter is None or random.random() * 100 < random_filter
 
+    asked = properties.get("subscribe", NO_PROPERTIES)
+
     from broker.cli.running import client_of, run
     from broker.client import Backoff
 
@@ -159,6 +162,7 @@ def sub(
             retain_handling=_RETAIN_HANDLING[retain_handling or "always"],
             buffer=10_000,
             unsubscribe=where.clean_start,
+            user_properties=asked.user_properties,
         ) as messages:
             if exit_subscribed:
                 return

@@ -136,13 +136,14 @@ class Client:
         retain_handling: int = 0,
         buffer: int = 256,
         unsubscribe: bool = True,
+        user_properties: Sequence[tuple[str, str]] = (),
     ) -> Messages:
         """The messages that match any of `topic_filters`, as an asynchronous iterator: see `Messages`.
 
         `qos` is the highest at which they are wanted; the next three options are of 5.0 (section 3.8.3.1). `buffer`
         messages may wait; while one buffer is full nothing is read, so that the slowest iterator sets the pace of all.
-        `unsubscribe=False` leaves the subscription in the Session when the iterator is left.
-        ValueError for what is no Topic Filter.
+        `unsubscribe=False` leaves the subscription in the Session when the iterator is left. `user_properties` (5.0)
+        are those of the SUBSCRIBE, whenever it is sent. ValueError for what cannot be sent.
         """
         for topic_filter in topic_filters:
             if not valid_topic_filter(topic_filter):
@@ -151,13 +152,15 @@ class Client:
                 raise ValueError("no_local is not for a Shared Subscription")
         if not topic_filters or qos not in (0, 1, 2) or retain_handling not in (0, 1, 2) or buffer < 1:
             raise ValueError("wanted: a Topic Filter, qos and retain_handling of 0, 1 or 2, a buffer of 1 or more")
-        if no_local or retain_as_published or retain_handling:
-            self._check_version("no_local, retain_as_published and retain_handling")
+        if no_local or retain_as_published or retain_handling or user_properties:
+            self._check_version("no_local, retain_as_published, retain_handling and user_properties")
         requests = [
             SubscriptionRequest(topic_filter, qos, no_local, retain_as_published, retain_handling)
             for topic_filter in topic_filters
         ]
-        return Messages(self._keeper, Subscription(requests, buffer), unsubscribe)
+        subscription = Subscription(requests, buffer, user_properties)
+        self._protocol.subscribe_packet(1, subscription)  # raises for what cannot be sent
+        return Messages(self._keeper, subscription, unsubscribe)
 
     async def unsubscribe(self, *topic_filters: str) -> dict[str, ReasonCode]:
         """End subscriptions that the Session has from an earlier run; the Reason Codes, which 3.x does not have.

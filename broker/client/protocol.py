@@ -446,13 +446,19 @@ class Protocol:
             if not publication.qos:
                 self._handing.append(publication)
 
-    def _send_subscribe(self, subscription: Subscription) -> None:
+    def subscribe_packet(self, packet_identifier: int, subscription: Subscription) -> bytes:
+        """The SUBSCRIBE as it is sent to this Server; ValueError where it cannot be expressed."""
         properties = NO_PROPERTIES
-        if self.version == MQTT_5_0 and self._announced.subscription_identifier_available:
+        if self.version == MQTT_5_0:
             properties = Properties()
-            properties.subscription_identifiers = [subscription.identifier]
+            properties.user_properties = subscription.user_properties
+            if subscription.identifier and self._announced.subscription_identifier_available:
+                properties.subscription_identifiers = [subscription.identifier]
+        return encode(Subscribe(packet_identifier, subscription.requests, properties), self.version)
+
+    def _send_subscribe(self, subscription: Subscription) -> None:
         packet_identifier = self.identifiers.take()
-        data = encode(Subscribe(packet_identifier, subscription.requests, properties), self.version)
+        data = self.subscribe_packet(packet_identifier, subscription)
         refused = self._announced.unavailable(subscription.topic_filters, len(data))
         if refused:
             self.identifiers.release(packet_identifier)

@@ -17,7 +17,7 @@ from broker.client.requests import Request
 from broker.packets.topics import matches, split_share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from broker.client.deliveries import Delivery
     from broker.client.errors import ClientError
@@ -44,11 +44,15 @@ class Subscription(Request):
         "in_hand",
         "limit",
         "requests",
+        "user_properties",
     )
 
-    def __init__(self, requests: list[SubscriptionRequest], limit: int) -> None:
+    def __init__(
+        self, requests: list[SubscriptionRequest], limit: int, user_properties: Sequence[tuple[str, str]] = ()
+    ) -> None:
         super().__init__()
         self.requests = requests
+        self.user_properties = list(user_properties)  # 5.0 only
         self.filters = [split_share(request.topic_filter)[1] for request in requests]
         self.limit = limit
         self.identifier = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,8 @@ from click.testing import CliRunner, Result
 import broker
 from broker.cli import cli
 from broker.config import Config, LimitsConfig, ListenerConfig
+from broker.packets.decode import Decoder, DecoderLimits
+from broker.packets.types import Connect, ControlPacket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,6 +98,59 @@ class Command:
 @pytest.fixture
 def command() -> Command:
     return Command()
+
+
+class Scripted:
+    """A 5.0 Server for one Network Connection at a time, whose answers the test writes; use it in a `with`.
+
+    Each of `answers` is sent after a packet that came; behind the last one it closes. Then the next Client is met with
+    the same answers again. `received` are all packets that came.
+    """
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = answers
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._run)
+        self.port: int = self._listening.getsockname()[1]
+        self.received: list[ControlPacket] = []
+
+    def __enter__(self) -> Scripted:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._listening.close()
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listening.accept()
+            except OSError:
+                return
+            with accepted:
+                accepted.settimeout(10)
+                self._serve(accepted)
+
+    def _serve(self, accepted: socket.socket) -> None:
+        decoder = Decoder(DecoderLimits())
+        for answer in self._answers:
+            packets: list[ControlPacket] = []
+            while not packets:
+                data = accepted.recv(65_536)
+                if not data:
+                    return
+                packets = decoder.feed(data)
+                assert decoder.error is None, decoder.error
+                if isinstance(packets[0], Connect):
+                    decoder.accept()
+            self.received += packets
+            accepted.sendall(answer)
+        accepted.shutdown(socket.SHUT_WR)
+        while accepted.recv(65_536):
+            pass
 
 
 class Process:

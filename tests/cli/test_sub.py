@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import Process
+from broker.packets.encode import encode
+from broker.packets.reasons import ReasonCode
+from broker.packets.types import MQTT_5_0, Connack, Suback, Subscribe
+from tests.cli.conftest import Process, Scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,6 +247,16 @@ def test_a_lost_connection_comes_back_and_is_told_of(command: Command) -> None:
                 process.error_lines(b"Connected again.")
                 assert command("pub", "-p", str(port), "-t", "a", "-m", "two", "-q", "1").exit_code == 0
                 assert process.wait() == (0, b"two\n", b"")
+
+
+def test_user_properties_of_the_subscription(command: Command) -> None:
+    with Scripted(encode(Connack(ReasonCode.SUCCESS), MQTT_5_0), encode(Suback(1, [0]), MQTT_5_0)) as server:
+        words = ["-D", "subscribe", "user-property", "overflow", "latest", "-D", "subscribe", "user-property", "k", "v"]
+        result = command("sub", "-p", str(server.port), "-t", "a", "-E", "-W", "10", *words)
+        assert (result.exit_code, result.output) == (0, "")
+    subscribe = server.received[1]
+    assert isinstance(subscribe, Subscribe)
+    assert subscribe.properties.user_properties == [("overflow", "latest"), ("k", "v")]
 
 
 def test_refused(command: Command, served: Served) -> None:

@@ -33,6 +33,7 @@ from broker.packets.types import (
     Puback,
     Publish,
     Pubrec,
+    Subscribe,
     Unsuback,
     Unsubscribe,
 )
@@ -171,6 +172,7 @@ async def test_wrong_arguments(autojump_clock: MockClock, alone: Callable[..., A
             lambda: client.subscribe("a", buffer=0),
             lambda: client.subscribe("a", retain_handling=3),
             lambda: client.subscribe("$share/g/a", no_local=True),
+            lambda: client.subscribe("a", user_properties=[("a", "\0")]),
         ]
         for subscribe in subscribing:
             with pytest.raises(ValueError, match=r".+"):
@@ -185,7 +187,23 @@ async def test_what_is_of_5_0_only(autojump_clock: MockClock, alone: Callable[..
         with pytest.raises(ValueError, match=r"5\.0 only"):
             client.subscribe("a", no_local=True)
         with pytest.raises(ValueError, match=r"5\.0 only"):
+            client.subscribe("a", user_properties=[("a", "b")])
+        with pytest.raises(ValueError, match=r"5\.0 only"):
             await client.request("a")
+
+
+async def test_user_properties_of_a_subscription(
+    autojump_clock: MockClock, alone: Callable[..., Alone], nursery: trio.Nursery
+) -> None:
+    async with alone() as (client, peer):
+        subscribed: list[Subscribe] = []
+
+        async def grant() -> None:
+            subscribed.append(await peer.grant())
+
+        nursery.start_soon(grant)
+        async with client.subscribe("a", user_properties=[("overflow", "latest")]):
+            assert subscribed[0].properties.user_properties == [("overflow", "latest")]
 
 
 # -- publishing
