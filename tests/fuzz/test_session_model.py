@@ -405,5 +405,5 @@ class SessionMachine(RuleBasedStateMachine):
 @statement("MQTT311-3.3.1-1", "MQTT311-4.5.0-1", "MQTT311-2.3.1-4")
 def test_sessions_keep_their_promises() -> None:
     run_state_machine_as_test(
-        SessionMachine, settings=settings(max_examples=100, stateful_step_count=50, deadline=None, database=None)
+        SessionMachine, settings=settings(max_examples=200, stateful_step_count=50, deadline=None, database=None)
     )
