@@ -5,7 +5,6 @@ For embedding behind other servers, for memory streams in virtual time, and wher
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from broker.transport.layers import Layers
 
 READ_BYTES = 64 * 1024
+WRITE_BYTES = 16 * 1024  # at a time: each has the write stall timeout to leave
 LINGER = 2.0  # seconds for the peer to close after us
 
 
@@ -58,15 +58,17 @@ async def serve_stream(
                 with trio.move_on_after(LINGER):
                     await trio.sleep_forever()
             nursery.cancel_scope.cancel()
-    except trio.Cancelled:
-        connection.lost(trio.current_time(), "the server stopped")
-        raise
     finally:
+        now = trio.current_time()
+        try:
+            connection.lost(now, "the server stopped")  # where that is why we are here
+        except Exception as error:
+            _bug(layers, error, now)
         layers.outbox.sink = None
         layers.outbox.clear()
         layers.close()
         broker.gone(connection)
-        settle(trio.current_time())
+        settle(now)
         await trio.aclose_forcefully(stream)
 
 
@@ -96,14 +98,12 @@ async def _read(
                     if not connection.ended:
                         connection.receive(b"", now)
             except Exception as error:
-                log.error("a bug, met in the connection of %s", connection.name, exc_info=error)
-                connection.end(ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error", now)
+                now = trio.current_time()
+                _bug(layers, error, now)
             settle(now)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         now = trio.current_time()
-        connection.peer_is_done = True
-        connection.lost(now, "connection lost")
-        layers.outbox.touch()
+        layers.eof(now, "connection lost")
         settle(now)
 
 
@@ -125,23 +125,37 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
             if idle.cancelled_caught and layers.websocket and connection.state != AWAITING_CONNECT:
                 layers.ping()
             continue
+        unsent = memoryview(data)
         try:
-            with trio.move_on_after(stall) as stalled:
-                await stream.send_all(data)
+            for start in range(0, len(data), WRITE_BYTES):
+                with trio.fail_after(stall):
+                    await stream.send_all(unsent[start : start + WRITE_BYTES])
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             now = trio.current_time()
-            connection.peer_is_done = True
-            connection.lost(now, "connection lost")
+            layers.eof(now, "connection lost")
             settle(now)
             return
-        now = trio.current_time()
-        if stalled.cancelled_caught:
-            connection.peer_is_done = True
-            connection.lost(now, f"took no byte for {stall:g} s")
-            log.log(logging.INFO, "%s took no byte for %g s", connection.name, stall)
+        except trio.TooSlowError:
+            now = trio.current_time()
+            layers.eof(now, f"took no byte for {stall:g} s")
             settle(now)
             return
         outbox.sent()
         if not connection.ended:
-            connection.drained(now)
+            now = trio.current_time()
+            try:
+                connection.drained(now)
+            except Exception as error:
+                _bug(layers, error, now)
             settle(now)
+
+
+def _bug(layers: Layers, error: Exception, now: float) -> None:
+    """Log it, end that connection, go on."""
+    connection = layers.connection
+    log.error("a bug, met in the connection of %s", connection.name, exc_info=error)
+    try:
+        connection.end(ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error", now)
+    except Exception as another:
+        log.error("another, met while ending it", exc_info=another)
+    layers.outbox.touch()
