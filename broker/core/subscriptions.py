@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from broker.core.message import ApplicationMessage
     from broker.core.session import Session
 
+DELIVERIES_A_PLAN = 256  # x plans is the number of Deliveries remembered in all plans together (a guess)
 CHECKED_ONE_BY_ONE = 2000  # cached plans that a wildcard change tests; beyond it they are all forgotten (a guess)
 
 
@@ -28,6 +29,7 @@ class Subscription:
     ("" where it is not shared); `identifier` 0 is none."""
 
     __slots__ = (
+        "delivery",
         "filter_levels",
         "identifier",
         "maximum_qos",
@@ -59,6 +61,7 @@ class Subscription:
         self.retain_as_published = retain_as_published
         self.identifier = identifier
         self.overflow = overflow
+        self.delivery: Delivery | None = None  # shared by the plans where its Session has no other one that matches
 
 
 class Delivery:
@@ -190,15 +193,18 @@ class SubscriptionTree:
         self._plans: dict[str, Plan] = {}
         self._by_first_level: dict[str, set[str]] = {}
         self._cache_size = cache_size
+        self._remembered = 0  # Deliveries in all plans
 
     def plan(self, topic: str) -> Plan:
         """Who gets a message to `topic`; remembered until a matching filter changes."""
         found = self._plans.get(topic)
         if found is None:
             found = self._make_plan(topic)
-            if len(self._plans) >= self._cache_size:
+            count = len(found.deliveries)
+            if len(self._plans) >= self._cache_size or self._remembered + count > self._cache_size * DELIVERIES_A_PLAN:
                 self._forget_all()
             self._plans[topic] = found
+            self._remembered += count
             self._by_first_level.setdefault(topic.partition("/")[0], set()).add(topic)
         return found
 
@@ -297,7 +303,7 @@ class SubscriptionTree:
         if len(candidates) > CHECKED_ONE_BY_ONE:
             if literal:
                 for topic in self._by_first_level.pop(first):
-                    del plans[topic]
+                    self._remembered -= len(plans.pop(topic).deliveries)
             else:
                 self._forget_all()
             return
@@ -306,7 +312,7 @@ class SubscriptionTree:
 
     def _forget(self, topic: str, first: str) -> None:
         """Forget one plan, and its first level with the last of it."""
-        del self._plans[topic]
+        self._remembered -= len(self._plans.pop(topic).deliveries)
         topics = self._by_first_level[first]
         topics.discard(topic)
         if not topics:
@@ -314,6 +320,7 @@ class SubscriptionTree:
 
     def _forget_all(self) -> None:
         self._plans.clear()
+        self._remembered = 0
         self._by_first_level.clear()
 
     def _make_plan(self, topic: str) -> Plan:
@@ -353,6 +360,9 @@ class SubscriptionTree:
             by_session.setdefault(each.session, []).append(each)
         result: list[Delivery] = []
         for session, subscriptions in by_session.items():
+            if len(subscriptions) == 1:
+                result.append(_alone(subscriptions[0]))
+                continue
             delivery = _add_up(session, subscriptions)
             if no_local:
                 others = [each for each in subscriptions if not each.no_local]
@@ -362,6 +372,16 @@ class SubscriptionTree:
                     delivery.own = _add_up(session, others)
             result.append(delivery)
         return result
+
+
+def _alone(subscription: Subscription) -> Delivery:
+    """That of a subscription which alone matches: one object, however many topics it is remembered for."""
+    delivery = subscription.delivery
+    if delivery is None:
+        delivery = subscription.delivery = _add_up(subscription.session, [subscription])
+        if subscription.no_local:
+            delivery.own = None
+    return delivery
 
 
 def _add_up(session: Session, subscriptions: list[Subscription]) -> Delivery:

@@ -16,6 +16,7 @@ from broker.core.stats import Stats
 from broker.core.subscriptions import (
     ACCEPTED,
     CHECKED_ONE_BY_ONE,
+    DELIVERIES_A_PLAN,
     NOBODY,
     REFUSED,
     Delivery,
@@ -105,6 +106,7 @@ def test_plans_follow_every_change(changes: list[tuple[int, str, int, bool, bool
             assert found == groups
             assert tree.plan(topic) is plan
         assert len(tree._plans) <= 3
+        assert tree._remembered == sum(len(plan.deliveries) for plan in tree._plans.values())
         assert {topic for topics_ in tree._by_first_level.values() for topic in topics_} == set(tree._plans)
         assert all(tree._by_first_level.values()), "a first level without a plan"
     for each in held.values():
@@ -145,6 +147,7 @@ def test_thousands_of_remembered_topics(topic_filter: str) -> None:
     subscription = Subscription(session(), topic_filter, "", 0)
     tree.add(subscription)
     assert "g/0" in tree._plans or topic_filter != "f/#"
+    assert tree._remembered == 0
     for topic in topics:
         assert len(tree.plan(topic).deliveries) == matches(topic_filter, topic)
     tree.remove(subscription)
@@ -158,6 +161,23 @@ def test_what_is_remembered_is_bounded() -> None:
         tree.plan(f"{number}/a")
         assert len(tree._plans) <= 100
         assert len(tree._by_first_level) <= 100
+
+
+def test_deliveries_remembered_are_bounded_and_shared() -> None:
+    """A thousand dashboards that see every device are no thousand objects a device."""
+    tree = SubscriptionTree(4)
+    wide = [Subscription(session(f"s{number}"), "#", "", 1, number == 0) for number in range(2 * DELIVERIES_A_PLAN)]
+    for each in wide:
+        tree.add(each)
+    plans = [tree.plan(f"f/{number}") for number in range(2)]
+    assert all(one is other for one, other in zip(plans[0].deliveries, plans[1].deliveries, strict=True))
+    assert [each.own is None for each in plans[0].deliveries[:2]] == [True, False]
+    assert tree._remembered == 4 * DELIVERIES_A_PLAN
+    tree.plan("f/2")
+    assert list(tree._plans) == ["f/2"]
+    assert tree._remembered == 2 * DELIVERIES_A_PLAN
+    tree.remove(wide[0])
+    assert tree._remembered == 0
 
 
 def test_topics_that_come_and_go_leave_nothing() -> None:
