@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from broker.core.session import Session
 
 DELIVERIES_A_PLAN = 256  # x plans is the number of Deliveries remembered in all plans together (a guess)
+CHECKED_IN_ALL = 20_000  # tests after which it is cheaper to make the plans anew than to go on testing (a guess)
 CHECKED_ONE_BY_ONE = 2000  # cached plans that a wildcard change tests; beyond it they are all forgotten (a guess)
 
 
@@ -194,6 +195,7 @@ class SubscriptionTree:
         self._by_first_level: dict[str, set[str]] = {}
         self._cache_size = cache_size
         self._remembered = 0  # Deliveries in all plans
+        self._checked = 0  # plans tested since all were forgotten
 
     def plan(self, topic: str) -> Plan:
         """Who gets a message to `topic`; remembered until a matching filter changes."""
@@ -307,6 +309,10 @@ class SubscriptionTree:
             else:
                 self._forget_all()
             return
+        self._checked += len(candidates)
+        if self._checked > CHECKED_IN_ALL:
+            self._forget_all()
+            return
         for topic in [each for each in candidates if matches(topic_filter, each)]:
             self._forget(topic, topic.partition("/")[0])
 
@@ -320,7 +326,7 @@ class SubscriptionTree:
 
     def _forget_all(self) -> None:
         self._plans.clear()
-        self._remembered = 0
+        self._remembered = self._checked = 0
         self._by_first_level.clear()
 
     def _make_plan(self, topic: str) -> Plan:

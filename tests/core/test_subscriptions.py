@@ -15,6 +15,7 @@ from broker.core.session import Session
 from broker.core.stats import Stats
 from broker.core.subscriptions import (
     ACCEPTED,
+    CHECKED_IN_ALL,
     CHECKED_ONE_BY_ONE,
     DELIVERIES_A_PLAN,
     NOBODY,
@@ -178,6 +179,22 @@ def test_deliveries_remembered_are_bounded_and_shared() -> None:
     assert tree._remembered == 2 * DELIVERIES_A_PLAN
     tree.remove(wide[0])
     assert tree._remembered == 0
+
+
+def test_many_wildcard_changes_do_not_test_all_plans_each() -> None:
+    """One SUBSCRIBE with a thousand filters may not hold up everybody else."""
+    tree = SubscriptionTree()
+    for number in range(CHECKED_ONE_BY_ONE):
+        tree.plan(f"f/{number}")
+    one = session()
+    for number in range(CHECKED_IN_ALL // CHECKED_ONE_BY_ONE):
+        tree.add(Subscription(one, f"+/x{number}", "", 0))
+    assert len(tree._plans) == CHECKED_ONE_BY_ONE
+    tree.add(Subscription(one, "+/0", "", 0))
+    assert not tree._plans
+    assert [len(tree.plan(f"f/{number}").deliveries) for number in range(2)] == [1, 0]
+    tree.add(Subscription(one, "+/1", "", 0))
+    assert [len(tree.plan(f"f/{number}").deliveries) for number in range(2)] == [1, 1]
 
 
 def test_topics_that_come_and_go_leave_nothing() -> None:
