@@ -92,7 +92,7 @@ class Session:
                 outbox = connection.outbox
                 if outbox.size < outbox.soft and not outgoing.full():
                     return connection.send_new(message, delivery, qos, now)
-        return self._enqueue(message, delivery)
+        return self._enqueue(message, delivery, now)
 
     def can_send(self, message: ApplicationMessage, delivery: Delivery) -> bool:
         """Whether the message would leave for the Client at once."""
@@ -103,15 +103,14 @@ class Session:
             return True
         return self.outgoing.quota > 0 and not self.pending and not self.outgoing.resend
 
-    def _enqueue(self, message: ApplicationMessage, delivery: Delivery) -> int:
-        limits = self.limits
+    def _enqueue(self, message: ApplicationMessage, delivery: Delivery, now: float) -> int:
         size = message.size
         stats = self.stats
-        if (
-            len(self.pending) >= limits.queue_messages
-            or self.pending_bytes + size > limits.queue_bytes
-            or stats.queued_bytes + size > self.budget_bytes
-        ):
+        while self._full(size):
+            if self.pending and self.pending[0][0].expires_at <= now:  # [MQTT-3.3.2-5]
+                self._dequeue()
+                stats.publish_dropped += 1
+                continue
             self.dropped += 1
             stats.publish_refused += 1
             stats.publish_dropped += 1
@@ -121,6 +120,14 @@ class Session:
         stats.queued_messages += 1
         stats.queued_bytes += size
         return ACCEPTED
+
+    def _full(self, size: int) -> bool:
+        limits = self.limits
+        return (
+            len(self.pending) >= limits.queue_messages
+            or self.pending_bytes + size > limits.queue_bytes
+            or self.stats.queued_bytes + size > self.budget_bytes
+        )
 
     def _dequeue(self) -> tuple[ApplicationMessage, Delivery]:
         entry = self.pending.popleft()

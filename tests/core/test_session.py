@@ -245,6 +245,20 @@ def test_the_queue_is_bounded_in_bytes() -> None:
     assert session.deliver(message(payload=b"", qos=1), delivery, 0.0) == ACCEPTED
 
 
+def test_what_has_expired_makes_room() -> None:
+    session = Session("c", limits(queue_messages=3), Stats(), PLENTY)
+    delivery = Delivery(session, 1)
+    for expires_at in (5.0, 6.0, math.inf):
+        session.deliver(message(qos=1, expires_at=expires_at), delivery, 0.0)
+    assert session.deliver(message(qos=1), delivery, 4.9) == REFUSED
+    assert session.deliver(message(qos=1), delivery, 5.0) == ACCEPTED
+    assert session.deliver(message(qos=1), delivery, 5.0) == REFUSED
+    assert session.deliver(message(qos=1), delivery, 6.0) == ACCEPTED
+    assert session.deliver(message(qos=1), delivery, 99.0) == REFUSED
+    assert session.stats.queued_messages == 3
+    assert session.stats.queued_bytes == session.pending_bytes == 3 * message().size
+
+
 def test_all_queues_together_are_bounded() -> None:
     size = message(qos=1).size
     stats = Stats()
