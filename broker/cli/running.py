@@ -24,6 +24,8 @@ from broker.client import (
     Will,
     connect,
 )
+from broker.client.keeper import FINAL_REASONS
+from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, Properties
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
     from broker.cli.connecting import Target
     from broker.client import Backoff
+
+# DISCONNECTs that refuse what we are or what we sent
+_REFUSALS: Final = FINAL_REASONS - {ReasonCode.SESSION_TAKEN_OVER}
 
 _VERSION_NAMES: Final = {MQTT_3_1: "3.1", MQTT_3_1_1: "3.1.1", MQTT_5_0: "5.0"}
 
@@ -85,6 +90,8 @@ def as_failure(error: Exception) -> click.ClickException:
         return errors.Refused(f"the broker refused the message: {error}")
     if isinstance(error, SubscribeRefused):
         return errors.Refused(f"the broker refused the subscription: {error}")
+    if isinstance(error, Disconnected) and error.by_server and error.reason in _REFUSALS:
+        return errors.Refused(f"the broker ended the connection: {error}")
     return errors.Failure(f"the connection ended: {error}")
 
 

@@ -275,9 +275,11 @@ def connect(
     Connection (5.0); None keeps it for as long as reconnecting needs, and ends it on leaving.
 
     `reconnect` True or a `Backoff` connects again when the Network Connection is lost: what was not acknowledged is
-    sent again, and subscriptions that the Server lost are renewed. With `wait` the block is entered when the Client is
-    connected, and CannotConnect or ConnectRefused raised when the first attempt fails; without, at once, and the first
-    attempt may fail like any other.
+    sent again, and subscriptions that the Server lost are renewed. It does not come back where the Server refused what
+    we are or sent, by a Reason Code or, having none, by closing again and again behind the same SUBSCRIBE.
+
+    With `wait` the block is entered when the Client is connected, and CannotConnect or ConnectRefused raised when the
+    first attempt fails; without, at once, and the first attempt may fail like any other.
 
     Times are in seconds. `receive_maximum`, `maximum_packet_size` (bytes) and `topic_alias_maximum` are announced to a
     5.0 Server. ValueError for what cannot be sent.

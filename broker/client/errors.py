@@ -48,14 +48,17 @@ class ConnectRefused(ClientError):
 class Disconnected(ClientError):
     """The Network Connection is gone and will not come back.
 
-    `reason` is that of the DISCONNECT, the Server's or our own; None when it just broke.
+    `reason` is that of the DISCONNECT: the Server's where `by_server`, our own otherwise; None when it just broke.
     """
 
-    def __init__(self, reason: ReasonCode | None, detail: str = "", server_reference: str = "") -> None:
+    def __init__(
+        self, reason: ReasonCode | None, detail: str = "", server_reference: str = "", by_server: bool = False
+    ) -> None:
         super().__init__(describe(reason, detail) if reason is not None else detail)
         self.reason = reason
         self.detail = detail
         self.server_reference = server_reference
+        self.by_server = by_server
 
 
 class PublishRefused(ClientError):

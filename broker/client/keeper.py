@@ -12,6 +12,7 @@ import trio
 
 from broker.client.connection import Connection
 from broker.client.errors import CannotConnect, ClientError, ConnectRefused, Disconnected
+from broker.client.impasse import Impasse
 from broker.packets.reasons import ReasonCode
 
 if TYPE_CHECKING:
@@ -36,6 +37,20 @@ FINAL_REASONS: Final = frozenset(
         ReasonCode.SESSION_TAKEN_OVER,
         ReasonCode.USE_ANOTHER_SERVER,
         ReasonCode.SERVER_MOVED,
+        # What we sent was at fault, and we would send it again
+        ReasonCode.MALFORMED_PACKET,
+        ReasonCode.PROTOCOL_ERROR,
+        ReasonCode.TOPIC_FILTER_INVALID,
+        ReasonCode.TOPIC_NAME_INVALID,
+        ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+        ReasonCode.TOPIC_ALIAS_INVALID,
+        ReasonCode.PACKET_TOO_LARGE,
+        ReasonCode.PAYLOAD_FORMAT_INVALID,
+        ReasonCode.RETAIN_NOT_SUPPORTED,
+        ReasonCode.QOS_NOT_SUPPORTED,
+        ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+        ReasonCode.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+        ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
     }
 )
 
@@ -82,21 +97,25 @@ class Keeper:
     async def _run(self) -> None:
         protocol = self.protocol
         delays = None if self._reconnect is None else self._reconnect.delays()
+        impasse = Impasse()
         while True:
             connack = protocol.connack
             error = await self._attempt()
             accepted = protocol.connack is not connack and not isinstance(error, ConnectRefused)
+            hopeless = impasse.ended(error, protocol.unanswered_subscribe())
             protocol.lost()
             self._tell()
-            if self._reconnect is None or self._leaving or _is_final(error) or not (self._patient or accepted):
+            final = hopeless is not None or _is_final(error)
+            if self._reconnect is None or self._leaving or final or not (self._patient or accepted):
                 break
             if accepted:
                 self._patient = True
-                delays = self._reconnect.delays()
+                if impasse.count < 2:
+                    delays = self._reconnect.delays()
             assert delays is not None
             await trio.sleep(next(delays))
         if not self._leaving:
-            self.end(error)
+            self.end(hopeless or error)
 
     async def _attempt(self) -> ClientError:
         """One Network Connection, from its opening to its end; why it ended."""
@@ -186,4 +205,7 @@ class Keeper:
 
 
 def _is_final(error: ClientError) -> bool:
+    """Whether the Server said what it would say again. A fault that we found in the Server may be gone next time."""
+    if isinstance(error, Disconnected) and not error.by_server:
+        return False
     return isinstance(error, ConnectRefused | Disconnected) and error.reason in FINAL_REASONS

@@ -129,6 +129,7 @@ class Protocol:
         self._had_session = False
         self._clean_start = settings.clean_start  # of the last CONNECT
         self._closed = False  # DISCONNECT is sent or received, or the Network Connection gone
+        self._answered = False  # something came on the present Network Connection, behind CONNACK
         self._announced = Announced(NO_PROPERTIES)
         self._connack_due = inf
 
@@ -175,6 +176,7 @@ class Protocol:
         self._decoder = Decoder(self._limits, self.version, server=False)
         self.error = None
         self.spill = False
+        self._answered = False
         self._closed = False
         self._outbox.clear()
         self._aliases.clear()  # [MQTT-3.3.2-7]
@@ -304,6 +306,12 @@ class Protocol:
             unsubscription.settle(error)
         self._unsubscriptions.clear()
 
+    def unanswered_subscribe(self) -> list[str]:
+        """The Topic Filters of the first SUBSCRIBE of this Network Connection, if nothing came behind CONNACK."""
+        if self._answered or not self._subscribing:
+            return []
+        return next(iter(self._subscribing.values())).topic_filters
+
     # -- what the Server sends
 
     def _packet(self, packet: ControlPacket, now: float) -> None:
@@ -311,7 +319,9 @@ class Protocol:
             if not isinstance(packet, Connack):  # [MQTT-3.2.0-1]
                 raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "the first packet is not a CONNACK")
             self._connack(packet, now)
-        elif isinstance(packet, Publish):
+            return
+        self._answered = self._answered or not isinstance(packet, Disconnect)
+        if isinstance(packet, Publish):
             self._publish(packet)
         elif isinstance(packet, Puback):
             self.publications.puback(packet)
@@ -430,7 +440,12 @@ class Protocol:
 
     def _disconnect(self, packet: Disconnect) -> None:
         properties = packet.properties
-        self.error = Disconnected(packet.reason, properties.reason_string or "", properties.server_reference or "")
+        self.error = Disconnected(
+            packet.reason,
+            properties.reason_string or "",
+            properties.server_reference or "",
+            by_server=True,
+        )
         self._ended()
         self._outbox.clear()
 

@@ -26,6 +26,17 @@ from broker.packets.types import Connect, Properties
         (PublishRefused(ReasonCode.QUOTA_EXCEEDED, "no room"), 5, "refused the message: 0x97 quota exceeded: no room"),
         (SubscribeRefused({"a": ReasonCode.NOT_AUTHORIZED}), 5, "refused the subscription: 'a' 0x87 not authorized"),
         (Disconnected(ReasonCode.SERVER_SHUTTING_DOWN), 1, "the connection ended: 0x8B server shutting down"),
+        (Disconnected(ReasonCode.MALFORMED_PACKET, "x"), 1, "the connection ended: 0x81 malformed packet: x"),
+        (
+            Disconnected(ReasonCode.SESSION_TAKEN_OVER, by_server=True),
+            1,
+            "the connection ended: 0x8E session taken over",
+        ),
+        (
+            Disconnected(ReasonCode.TOPIC_FILTER_INVALID, "too deep", by_server=True),
+            5,
+            "the broker ended the connection: 0x8F topic filter invalid: too deep",
+        ),
     ],
 )
 def test_errors_of_the_client(error: Exception, code: int, text: str) -> None:

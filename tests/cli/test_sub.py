@@ -269,6 +269,13 @@ def test_refused(command: Command, served: Served) -> None:
     assert (result.exit_code, result.output) == (5, "")
 
 
+def test_a_filter_that_the_broker_does_not_take(command: Command, served: Served) -> None:
+    deep = "/".join("x" * 250)
+    result = command("sub", "-L", served.mqtt, "-t", deep, "-W", "20")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "the broker ended the connection: 0x8F topic filter invalid" in result.stderr
+
+
 def test_nobody_there(command: Command) -> None:
     result = command("sub", "-p", "1", "-t", "a")
     assert (result.exit_code, result.stdout) == (4, "")

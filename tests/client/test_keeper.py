@@ -22,9 +22,12 @@ from broker.client import (
 from broker.client.keeper import FINAL_REASONS
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import (
+    MQTT_3_1_1,
+    MQTT_5_0,
     Connack,
     Connect,
     Disconnect,
+    Properties,
     Puback,
     Pubcomp,
     Publish,
@@ -135,7 +138,7 @@ async def test_an_opening_that_takes_too_long(autojump_clock: MockClock, server:
     assert trio.current_time() == 4
 
 
-@pytest.mark.parametrize("reason", sorted(FINAL_REASONS & {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9C, 0x9D}))
+@pytest.mark.parametrize("reason", sorted(FINAL_REASONS & {0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x95, 0x9C, 0x9D}))
 async def test_refusals_that_are_final(
     autojump_clock: MockClock, server: Server, nursery: trio.Nursery, reason: ReasonCode
 ) -> None:
@@ -180,6 +183,82 @@ async def test_taken_over_is_the_end(autojump_clock: MockClock, server: Server, 
             with pytest.raises(Disconnected):
                 await attempt
     assert server.opened == 1
+
+
+AT_FAULT = [
+    ReasonCode(value) for value in (0x81, 0x82, 0x8F, 0x90, 0x93, 0x94, 0x95, 0x99, 0x9A, 0x9B, 0x9E, 0xA1, 0xA2)
+]
+
+
+@pytest.mark.parametrize("reason", AT_FAULT)
+async def test_what_the_server_does_not_take_is_not_sent_again(
+    autojump_clock: MockClock, server: Server, nursery: trio.Nursery, reason: ReasonCode
+) -> None:
+    async with connecting_to(server, nursery) as (client, peer):
+        said = Properties()
+        said.reason_string = "too deep"
+
+        async def serve() -> None:
+            await peer.expect(Subscribe)
+            await peer.send(Disconnect(reason, said))
+
+        nursery.start_soon(serve)
+        with pytest.raises(Disconnected, match="too deep") as caught:
+            await client.subscribe("a").receive()
+        assert (caught.value.reason, caught.value.detail, caught.value.by_server) == (reason, "too deep", True)
+    assert server.opened == 1
+
+
+async def test_a_fault_of_the_server_may_be_gone_next_time(
+    autojump_clock: MockClock, server: Server, nursery: trio.Nursery
+) -> None:
+    async with connecting_to(server, nursery) as (client, peer):
+        await peer.send(b"\x00\x00")
+        assert (await peer.expect(Disconnect)).reason == ReasonCode.MALFORMED_PACKET
+        await peer.stream.aclose()
+        nursery.start_soon(accept_and_leave, server)
+        await trio.sleep(2)
+        assert client.connected
+
+
+@pytest.mark.parametrize("version", [MQTT_3_1_1, MQTT_5_0])
+async def test_a_subscribe_behind_which_the_server_always_closes(
+    autojump_clock: MockClock, server: Server, nursery: trio.Nursery, version: int
+) -> None:
+    times: list[float] = []
+
+    async def serve() -> None:
+        while True:
+            peer = await server.accept(version=version)
+            times.append(trio.current_time())
+            await peer.expect(Subscribe)
+            await peer.stream.aclose()
+
+    nursery.start_soon(serve)
+    async with connecting(server, version="5.0" if version == MQTT_5_0 else "3.1.1") as client:
+        with pytest.raises(Disconnected, match="5 times in a row, right behind the SUBSCRIBE of 'a'") as caught:
+            await client.subscribe("a").receive()
+        assert caught.value.reason is None
+    assert [later - earlier for earlier, later in pairwise(times)] == [1, 2, 4, 8]
+    nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_in_between_keeps_it_coming_back(
+    autojump_clock: MockClock, server: Server, nursery: trio.Nursery
+) -> None:
+    async def serve() -> None:
+        for number in range(12):
+            peer = await server.accept()
+            await peer.expect(Subscribe)
+            if number % 3 == 0:
+                await peer.send(message("b"))
+            await peer.stream.aclose()
+        await (await server.accept()).grant()
+
+    nursery.start_soon(serve)
+    async with connecting(server) as client, client.subscribe("a") as messages:
+        assert messages.granted == {"a": 0}
+    assert server.opened == 13
 
 
 @pytest.mark.parametrize("reconnect", [False, True])
