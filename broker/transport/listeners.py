@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from broker.transport.layers import AUTO, HTTP, MQTT
@@ -77,11 +78,9 @@ class Listener:
         """Close, and take a Unix socket's file away if it is still ours."""
         self.socket.close()
         if self.path:
-            try:
+            with suppress(OSError):
                 if os.stat(self.path).st_ino == self._inode:
                     os.unlink(self.path)
-            except FileNotFoundError:
-                pass
 
 
 def listen(kind: str, limits: Limits, host: str = "", port: int = 0, path: str = "", mode: int = 0o660) -> Listener:
@@ -91,10 +90,11 @@ def listen(kind: str, limits: Limits, host: str = "", port: int = 0, path: str =
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise ListenError(f"{kind}://{host}:{port}: {error.strerror}: is the host name right?") from None
+        raise ListenError(f"{kind}://{_bracketed(host)}:{port}: {error.strerror}: is the host name right?") from None
     family, _, _, _, address = found[0]
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened: socket.socket | None = None
     try:
+        opened = socket.socket(family, socket.SOCK_STREAM)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host in ("", "::") else 1)
@@ -102,7 +102,8 @@ def listen(kind: str, limits: Limits, host: str = "", port: int = 0, path: str =
         opened.bind(address)
         opened.listen(BACKLOG)
     except OSError as error:
-        opened.close()
+        if opened is not None:
+            opened.close()
         raise ListenError(f"{kind}://{_bracketed(host)}:{port}: {error.strerror}{_advice(error, port)}") from None
     return Listener(opened, kind, limits, host, opened.getsockname()[1], "")
 
@@ -113,11 +114,14 @@ def _listen_unix(path: str, mode: int) -> socket.socket:
     try:
         _remove_dead(path)
         opened.bind(path)
-        os.chmod(path, mode)
+        os.chmod(path, mode)  # nobody can connect before `listen`
         opened.listen(BACKLOG)
+    except ListenError:
+        opened.close()
+        raise
     except OSError as error:
         opened.close()
-        raise ListenError(f"unix:{path}: {error.strerror}") from None
+        raise ListenError(f"unix:{path}: {error.strerror or error}") from None
     return opened
 
 
@@ -129,8 +133,11 @@ def _remove_dead(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
+        except BlockingIOError:
+            pass  # its backlog is full
         except ConnectionRefusedError:
             os.unlink(path)
             return
@@ -149,9 +156,11 @@ def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None)  # of a Client that came to "::" over IPv4
+    return bool((mapped or address).is_loopback)
 
 
 def _bracketed(host: str) -> str:
