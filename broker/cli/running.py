@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -163,11 +163,7 @@ async def client_of(
         )
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
-    async with AsyncExitStack() as leaving:
-        try:
-            client = await leaving.enter_async_context(connecting)
-        except Disconnected as error:
-            raise errors.CannotConnect(f"cannot connect to {target.url}: {error}") from error
+    async with connecting as client:
         yield client
 
 

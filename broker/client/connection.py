@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from broker.client.errors import ClientError, Disconnected
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.client.errors import ClientError
     from broker.client.protocol import Protocol
     from broker.client.transport import Wire
 
@@ -69,7 +68,7 @@ class Connection:
                 self.end()
         finally:
             await trio.aclose_forcefully(self._wire.stream)
-        return protocol.error or self._failure or Disconnected(None, "the Server closed the Network Connection")
+        return protocol.error or self._failure or protocol.gone("the Server closed the Network Connection")
 
     async def _read(self) -> None:
         """Until the end, also when we are closing: unread bytes would turn our close into a reset of the connection."""
@@ -112,7 +111,7 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._broken(error)
         if self._stall.cancelled_caught:
-            self._failure = Disconnected(None, "a write did not come to its end")
+            self._failure = self._protocol.gone("a write did not come to its end")
         if self._failure is not None:
             scope.cancel()
         else:
@@ -150,4 +149,4 @@ class Connection:
                 await self._asked.wait()
 
     def _broken(self, error: Exception) -> None:
-        self._failure = Disconnected(None, f"the Network Connection broke off: {error.__cause__ or error}")
+        self._failure = self._protocol.gone(f"the Network Connection broke off ({error.__cause__ or error})")

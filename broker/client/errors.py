@@ -32,7 +32,7 @@ class ClientError(Exception):
 
 
 class CannotConnect(ClientError):
-    """No Network Connection came about: unknown host, refused, no MQTT at the other end, or too slow."""
+    """No Network Connection came about: unknown host, refused, no CONNACK at the other end, or too slow."""
 
 
 class ConnectRefused(ClientError):

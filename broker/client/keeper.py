@@ -99,9 +99,8 @@ class Keeper:
         delays = None if self._reconnect is None else self._reconnect.delays()
         impasse = Impasse()
         while True:
-            connack = protocol.connack
             error = await self._attempt()
-            accepted = protocol.connack is not connack and not isinstance(error, ConnectRefused)
+            accepted = not isinstance(error, CannotConnect | ConnectRefused)
             hopeless = impasse.ended(error, protocol.unanswered_subscribe())
             protocol.lost()
             self._tell()

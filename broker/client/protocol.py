@@ -23,6 +23,7 @@ from broker.client.errors import (
     ConnectRefused,
     Disconnected,
     SubscribeRefused,
+    describe,
     reason_code,
 )
 from broker.client.keepalive import KeepAlive
@@ -94,13 +95,17 @@ class Unsubscription(Request):
 
 
 class Protocol:
-    """One Client. `connected` is true from CONNACK to the end of the Network Connection."""
+    """One Client. `connected` is true from CONNACK to the end of the Network Connection.
+
+    Whatever ends one before its CONNACK is a CannotConnect or a ConnectRefused, afterwards a Disconnected: see `gone`.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.version = settings.version
         self.client_identifier = settings.client_identifier
         self.connected = False
+        self.accepted = False  # the present or last Network Connection had its CONNACK
         self.error: ClientError | None = None  # of the present Network Connection
         self.connack: Connack | None = None
         self.spill = False  # whether QoS 0 messages for a full buffer are dropped
@@ -176,6 +181,7 @@ class Protocol:
         self._decoder = Decoder(self._limits, self.version, server=False)
         self.error = None
         self.spill = False
+        self.accepted = False
         self._answered = False
         self._closed = False
         self._outbox.clear()
@@ -306,6 +312,10 @@ class Protocol:
             unsubscription.settle(error)
         self._unsubscriptions.clear()
 
+    def gone(self, why: str) -> ClientError:
+        """The Network Connection ended without a word of the Server's."""
+        return Disconnected(None, why) if self.accepted else CannotConnect(f"{why} before CONNACK")
+
     def unanswered_subscribe(self) -> list[str]:
         """The Topic Filters of the first SUBSCRIBE of this Network Connection, if nothing came behind CONNACK."""
         if self._answered or not self._subscribing:
@@ -356,7 +366,7 @@ class Protocol:
         first = not self._had_session
         if packet.session_present and self._clean_start:  # [MQTT-3.2.2-4]
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "Session Present though a clean start was asked for")
-        self.connected = True
+        self.connected = self.accepted = True
         self._had_session = True
         self._announced = Announced(properties)
         server_keep_alive = properties.server_keep_alive  # [MQTT-3.1.2-21]
@@ -500,7 +510,7 @@ class Protocol:
 
     def _fault(self, reason: ReasonCode, detail: str) -> None:
         """End the Network Connection for `reason`, which a 5.0 Server is told (section 4.13)."""
-        self.error = Disconnected(reason, detail)
+        self.error = Disconnected(reason, detail) if self.accepted else CannotConnect(describe(reason, detail))
         if self.connected and self.version == MQTT_5_0:
             told = reason if reason in REASONS_FROM_CLIENT[DISCONNECT] else ReasonCode.UNSPECIFIED_ERROR
             self._outbox.append(encode(Disconnect(told), self.version))

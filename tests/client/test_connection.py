@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from broker.client.connection import CLOSE_TIMEOUT, WRITE_TIMEOUT, Connection
-from broker.client.errors import ClientError, Disconnected
+from broker.client.errors import CannotConnect, ClientError, Disconnected
 from broker.client.protocol import Protocol, Settings
 from broker.client.publications import Publication
 from broker.client.subscriptions import Subscription
@@ -30,16 +33,20 @@ from tests.statements import statement
 
 
 class Counted(trio.abc.Stream):
-    """Counts writes, and lets none end while `stalled`; reads at most `chunk` bytes at a time."""
+    """Counts writes, and lets none end while `stalled`; reads at most `chunk` bytes at a time, none once `broken`."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
         self.writes = 0
         self.stalled = False
+        self.broken = False
         self.chunk = 65_536
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return bytes(await self.stream.receive_some(self.chunk))
+        data = bytes(await self.stream.receive_some(self.chunk))
+        if self.broken:
+            raise trio.BrokenResourceError("reset")
+        return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self.writes += 1
@@ -149,6 +156,21 @@ async def test_no_connack(nursery: trio.Nursery, autojump_clock: MockClock) -> N
     await pair.peer.expect(Connect)
     await pair.peer.closed()
     assert trio.current_time() == 10 + CLOSE_TIMEOUT
+
+
+@pytest.mark.parametrize("how", ["closed", "broken", "garbage"])
+async def test_an_end_before_connack(nursery: trio.Nursery, autojump_clock: MockClock, how: str) -> None:
+    pair = Pair(nursery)
+    await pair.peer.expect(Connect)
+    if how == "garbage":
+        await pair.peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    else:
+        pair.stream.broken = how == "broken"
+        await pair.peer.stream.aclose()
+    error = await pair.over()
+    assert isinstance(error, CannotConnect)
+    said = {"closed": "the Server closed .* before CONNACK", "broken": "broke off .* before CONNACK", "garbage": "^0x8"}
+    assert re.search(said[how], str(error)), error
 
 
 async def test_the_server_closes(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

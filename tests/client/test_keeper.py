@@ -156,6 +156,25 @@ async def test_refusals_that_are_final(
     assert server.opened == 1
 
 
+async def test_a_server_that_closes_before_connack(
+    autojump_clock: MockClock, server: Server, nursery: trio.Nursery
+) -> None:
+    async def serve() -> None:
+        await (await server.stream()).aclose()
+        await (await server.accept()).cut()
+        await (await server.stream()).aclose()
+        await (await server.accept()).leave()
+
+    nursery.start_soon(serve)
+    with pytest.raises(CannotConnect, match="before CONNACK"):
+        async with connecting(server):
+            raise AssertionError("entered")
+    async with connecting(server) as client:
+        await trio.sleep(10)
+        assert client.connected
+    assert server.opened == 4
+
+
 async def test_a_busy_server_is_tried_again(autojump_clock: MockClock, server: Server, nursery: trio.Nursery) -> None:
     async def serve() -> None:
         await (await server.accept()).cut()

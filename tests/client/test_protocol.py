@@ -112,7 +112,8 @@ def test_connack_must_come_first_and_once() -> None:
     line = Line()
     line.open()
     assert line.send(Pingresp()) == []
-    assert isinstance(line.error, Disconnected)
+    assert isinstance(line.error, CannotConnect)
+    assert str(line.error) == "0x82 protocol error: the first packet is not a CONNACK"
     other = Line()
     other.connect()
     (disconnect,) = other.send(Connack(ReasonCode.SUCCESS))
@@ -124,8 +125,8 @@ def test_connack_must_come_first_and_once() -> None:
 def test_a_session_that_we_never_had() -> None:
     line = Line()
     line.connect(session_present=True)
-    assert isinstance(line.error, Disconnected)
-    assert line.error.reason == ReasonCode.PROTOCOL_ERROR
+    assert isinstance(line.error, CannotConnect)
+    assert str(line.error).startswith("0x82 protocol error: Session Present")
     assert not line.protocol.connected
 
 
