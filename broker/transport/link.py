@@ -28,6 +28,7 @@ class Link:
 
     __slots__ = (
         "closed",
+        "failure",
         "fd",
         "interest",
         "last_sent",
@@ -50,6 +51,7 @@ class Link:
         self.interest = READ
         self.paused = False
         self.shut = False  # our half is
+        self.failure = ""  # why the peer takes nothing any more
         self.closed = False
         self.progress_at = 0.0  # when a byte last left while some were waiting
         self.stall_due = False  # the pump has a deadline for that
@@ -76,6 +78,8 @@ class Link:
             layers.receive(data, now)
             if layers.connection.waiting is not None:
                 self.pump.wait_for(self)
+        elif self.failure:
+            self.abort(self.failure, now)
         else:
             layers.eof(now)
             self.pause()  # while bytes wait for a slow reader: its end would be reported in every round
@@ -102,6 +106,9 @@ class Link:
     def flush(self) -> None:
         """Send what the layers give, as far as the socket takes it; close when the connection is over."""
         if self.unsent is not None or self.closed:
+            return
+        if self.failure:
+            self._hear_out()
             return
         try:
             layers = self.layers
@@ -183,11 +190,22 @@ class Link:
             self.interest = interest
 
     def _send(self, data: bytes | memoryview) -> int:
-        """Bytes sent, 0 when the socket is full; -1 when it is broken and has been closed."""
+        """Bytes sent, 0 when the socket is full; -1 when the peer takes nothing any more."""
         try:
             return self.socket.send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
-            self.abort(f"connection lost: {error.strerror}", self.pump.now)
+            self.failure = f"connection lost: {error.strerror}"
+            self.unsent = None
+            self.watch(self.interest & ~WRITE)
+            self.pump.stalled.pop(self, None)
+            self._hear_out()
             return -1
+
+    def _hear_out(self) -> None:
+        """Say no more, but read to the end what has come before it: a DISCONNECT may stand there."""
+        if self.layers.connection.ended:
+            self.close()
+        else:
+            self.layers.outbox.clear()
