@@ -15,12 +15,13 @@ from broker.packets.topics import valid_topic_name
 from broker.packets.types import MQTT_5_0, Properties
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
-    from broker.client import Client
+    from broker.client import Client, Publishing
 
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 1000**2, "mb": 1000**2, "mib": 1024**2}
 _LARGEST = 268_435_455  # what Remaining Length can say
+IN_FLIGHT = 1000  # messages on their way at once, where the broker takes so many
 
 
 class SizeType(click.ParamType[int]):
@@ -138,11 +139,14 @@ def pub(
 
     async def work() -> int:
         async with client_of(where, properties) as client:
-            publish = _publisher(client, topic, qos, retain, sent)
-            if lines:
-                return await _publish_lines(publish, encoding, quiet)
-            await _publish_repeatedly(publish, payload, repeat, repeat_delay)
-        return 0
+            from_stdin = _Lines(encoding, quiet)
+            payloads = aiter(from_stdin) if lines else _repeated(payload, repeat, repeat_delay)
+
+            def publish(payload: bytes) -> Publishing:
+                return client.publish_nowait(topic, payload, qos=qos, retain=retain, properties=sent)
+
+            await _publish_all(client, payloads, publish)
+        return from_stdin.code
 
     run(work, quiet=quiet)
 
@@ -162,49 +166,53 @@ def _message_properties(given: Properties | None, encoding: str, where: Target) 
     return properties
 
 
-def _publisher(
-    client: Client, topic: str, qos: int, retain: bool, properties: Properties | None
-) -> Callable[[bytes], Awaitable[object]]:
-    async def publish(payload: bytes) -> object:
-        return await client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+async def _publish_all(client: Client, payloads: AsyncIterator[bytes], publish: Callable[[bytes], Publishing]) -> None:
+    """Publish in order, as many at a time as the broker takes, and return when all are acknowledged."""
+    import trio
 
-    return publish
+    maximum = client.connack.properties.receive_maximum if client.connack is not None else None
+    room = trio.Semaphore(min(maximum or IN_FLIGHT, IN_FLIGHT))
+
+    async def acknowledged(publishing: Publishing) -> None:
+        await publishing.acknowledged()
+        room.release()
+
+    async with trio.open_nursery() as nursery:
+        async for payload in payloads:
+            await room.acquire()
+            nursery.start_soon(acknowledged, publish(payload))
 
 
-async def _publish_repeatedly(
-    publish: Callable[[bytes], Awaitable[object]], payload: bytes, repeat: int, delay: float
-) -> None:
+async def _repeated(payload: bytes, repeat: int, delay: float) -> AsyncIterator[bytes]:
     import trio
 
     for number in range(repeat):
         if number:
             await trio.sleep(delay)
-        await publish(payload)
+        yield payload
 
 
-async def _publish_lines(publish: Callable[[bytes], Awaitable[object]], encoding: str, quiet: bool) -> int:
-    """A line that cannot be encoded is told and passed over; then the exit code is 1."""
-    from broker.cli.running import print_error
+class _Lines:
+    """The lines of stdin as payloads; one that cannot be encoded is told, passed over, and makes `code` 1."""
 
-    code = 0
-    number = 0
-    async for line in _lines_of_stdin():
-        number += 1
-        try:
-            payload = encode(line, encoding) if line else b""
-        except PayloadError as error:
-            print_error(f"Error: line {number} is {error}", quiet=quiet)
-            code = 1
-            continue
-        await publish(payload)
-    return code
+    def __init__(self, encoding: str, quiet: bool) -> None:
+        self.code = 0
+        self._encoding = encoding
+        self._quiet = quiet
 
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        import trio
 
-async def _lines_of_stdin() -> AsyncIterator[bytes]:
-    import trio
+        from broker.cli.running import print_error
 
-    while True:
-        line = await trio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True)
-        if not line:
-            return
-        yield line.removesuffix(b"\n")
+        number = 0
+        while line := await trio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
+            number += 1
+            line = line.removesuffix(b"\n")
+            try:
+                payload = encode(line, self._encoding) if line else b""
+            except PayloadError as error:
+                print_error(f"Error: line {number} is {error}", quiet=self._quiet)
+                self.code = 1
+            else:
+                yield payload

@@ -7,7 +7,7 @@ async with connect("mqtt://127.0.0.1:1883") as client:
 """
 
 from broker.client.backoff import Backoff
-from broker.client.client import Client, connect
+from broker.client.client import Client, Publishing, connect
 from broker.client.errors import (
     CannotConnect,
     ClientError,
@@ -32,6 +32,7 @@ __all__ = [
     "Message",
     "Messages",
     "PublishRefused",
+    "Publishing",
     "SubscribeRefused",
     "Will",
     "connect",

@@ -101,6 +101,19 @@ class Client:
         be sent. While disconnected it waits, and at QoS 1 and 2 it outlives a Network Connection. If it is cancelled a
         message that was sent goes its way, and one that was not is forgotten.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self.publish_nowait(topic, payload, qos, retain, properties).acknowledged()
+
+    def publish_nowait(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> Publishing:
+        """`publish` without waiting. Messages leave in the order of these calls, so that many can be on their way at
+        once; how many wait here for the Server's Receive Maximum is for the caller to bound."""
         if not valid_topic_name(topic):
             raise ValueError(f"not a Topic Name: {topic[:80]!r}")
         if qos not in (0, 1, 2):
@@ -115,15 +128,10 @@ class Client:
             topic.encode(), payload_bytes(payload), qos, retain, False, self.version, forwarded, expiry
         )
         publication = Publication(head, tail, qos, retain)
-        await trio.lowlevel.checkpoint_if_cancelled()
         self._keeper.check()
         self._protocol.publish(publication)
-        try:
-            await self._keeper.settled(publication, answered=qos > 0)
-        except trio.Cancelled:
-            self._protocol.cancel(publication)
-            raise
-        return Acknowledgement(publication.reason, publication.properties)
+        self._keeper.wake()
+        return Publishing(self._keeper, publication)
 
     # -- subscribing
 
@@ -210,6 +218,24 @@ class Client:
     def _check_version(self, what: str) -> None:
         if self.version != MQTT_5_0:
             raise ValueError(f"{what}: of MQTT 5.0 only")
+
+
+class Publishing:
+    """A message on its way, from `Client.publish_nowait`."""
+
+    def __init__(self, keeper: Keeper, publication: Publication) -> None:
+        self._keeper = keeper
+        self._publication = publication
+
+    async def acknowledged(self) -> Acknowledgement:
+        """Wait for what `Client.publish` returns or raises; once, in one task."""
+        publication = self._publication
+        try:
+            await self._keeper.settled(publication, answered=publication.qos > 0)
+        except trio.Cancelled:
+            self._keeper.protocol.cancel(publication)
+            raise
+        return Acknowledgement(publication.reason, publication.properties)
 
 
 class Connecting:

@@ -103,8 +103,8 @@ def command() -> Command:
 class Scripted:
     """A 5.0 Server for one Network Connection at a time, whose answers the test writes; use it in a `with`.
 
-    Each of `answers` is sent after a packet that came; behind the last one it closes. Then the next Client is met with
-    the same answers again. `received` are all packets that came.
+    Each of `answers` is sent after one packet that came; behind the last one it closes. Then the next Client is met
+    with the same answers again. `received` are all packets that were met with an answer.
     """
 
     def __init__(self, *answers: bytes) -> None:
@@ -136,17 +136,19 @@ class Scripted:
 
     def _serve(self, accepted: socket.socket) -> None:
         decoder = Decoder(DecoderLimits())
+        packets: list[ControlPacket] = []
         for answer in self._answers:
-            packets: list[ControlPacket] = []
             while not packets:
                 data = accepted.recv(65_536)
                 if not data:
                     return
                 packets = decoder.feed(data)
                 assert decoder.error is None, decoder.error
-                if isinstance(packets[0], Connect):
-                    decoder.accept()
-            self.received += packets
+            packet = packets.pop(0)
+            if isinstance(packet, Connect):
+                decoder.accept()
+                packets = decoder.feed(b"")
+            self.received.append(packet)
             accepted.sendall(answer)
         accepted.shutdown(socket.SHUT_WR)
         while accepted.recv(65_536):

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
-from tests.cli.conftest import Process
+from broker.packets.encode import encode
+from broker.packets.reasons import ReasonCode
+from broker.packets.types import MQTT_5_0, Connack, Disconnect, Properties, Puback, Publish
+from tests.cli.conftest import Process, Scripted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +125,41 @@ def test_lines_and_repeats_arrive_in_order(served: Served, command: Command, top
         code, out, _ = process.wait()
     assert code == 0
     assert out.decode().splitlines() == [f"{topic}/l (null)", f"{topic}/l 3", *[f"{topic}/r x"] * 6]
+
+
+@pytest.mark.parametrize("qos", ["0", "1", "2"])
+def test_many_lines_all_arrive_in_order(served: Served, command: Command, topic: str, qos: str) -> None:
+    assert command("pub", "-L", served.mqtt, "-t", f"{topic}/probe", "-m", "x", "-r", "-q", "1").exit_code == 0
+    lines = "".join(f"{number}\n" for number in range(2000))
+    with Process("sub", "-L", served.mqtt, "-t", f"{topic}/#", "-q", qos, "-C", "2001", "-W", "30") as process:
+        assert process.popen.stdout is not None
+        assert process.popen.stdout.readline() == b"x\n"  # the subscription is there
+        result = command("pub", "-L", served.ws, "-t", f"{topic}/l", "-l", "-q", qos, stdin=lines)
+        assert (result.exit_code, result.output) == (0, "")
+        code, out, err = process.wait(40)
+    assert (code, out.decode(), err) == (0, lines, b"")
+
+
+@pytest.mark.parametrize("words", [["-l"], ["-m", "x", "--repeat", "5"]])
+def test_several_are_on_their_way_and_all_are_acknowledged(command: Command, words: list[str]) -> None:
+    three = Properties()
+    three.receive_maximum = 3
+    pubacks = [encode(Puback(number), MQTT_5_0) for number in range(1, 6)]
+    answers = [encode(Connack(ReasonCode.SUCCESS, False, three), MQTT_5_0), b"", b"", b"".join(pubacks[:3])]
+    with Scripted(*answers, b"", b"".join(pubacks[3:]), b"") as server:
+        result = command("pub", "-p", str(server.port), "-t", "a", "-q", "1", *words, stdin="1\n2\n3\n4\n5\n")
+        assert (result.exit_code, result.output) == (0, "")
+    payloads = [packet.payload for packet in server.received[1:6] if isinstance(packet, Publish)]
+    assert payloads == ([b"1", b"2", b"3", b"4", b"5"] if words == ["-l"] else [b"x"] * 5)
+    assert isinstance(server.received[6], Disconnect)
+
+
+def test_a_refused_line_is_an_error(command: Command) -> None:
+    refusal = encode(Puback(1, ReasonCode.QUOTA_EXCEEDED), MQTT_5_0)
+    with Scripted(encode(Connack(ReasonCode.SUCCESS), MQTT_5_0), refusal, b"") as server:
+        result = command("pub", "-p", str(server.port), "-t", "a", "-q", "1", "-l", stdin="1\n")
+    assert result.exit_code == 5
+    assert "the broker refused the message: 0x97 quota exceeded" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,26 @@ async def test_answers(autojump_clock: MockClock, alone: Callable[..., Alone], n
 
 
 @statement("MQTT5-3.3.4-7")
+async def test_without_waiting(autojump_clock: MockClock, alone: Callable[..., Alone]) -> None:
+    async with alone() as (client, peer):
+        ways = [client.publish_nowait("a", bytes([number]), qos=number % 3) for number in range(30)]
+        packets = [await peer.expect(Publish) for _ in range(30)]
+        assert [packet.payload for packet in packets] == [bytes([number]) for number in range(30)]
+        await peer.send(Puback(packets[1].packet_identifier, ReasonCode.NO_MATCHING_SUBSCRIBERS))
+        await peer.send(Puback(packets[4].packet_identifier, ReasonCode.QUOTA_EXCEEDED))
+        assert (await ways[0].acknowledged()).reason == ReasonCode.SUCCESS
+        assert (await ways[1].acknowledged()).reason == ReasonCode.NO_MATCHING_SUBSCRIBERS
+        with pytest.raises(PublishRefused):
+            await ways[4].acknowledged()
+        with trio.move_on_after(5) as scope:
+            await ways[2].acknowledged()
+        assert scope.cancelled_caught
+    with pytest.raises(Disconnected):
+        await ways[5].acknowledged()
+    with pytest.raises(Disconnected):
+        client.publish_nowait("a")
+
+
 async def test_many_publish_at_once_within_the_quota(
     autojump_clock: MockClock, alone: Callable[..., Alone], nursery: trio.Nursery
 ) -> None:
