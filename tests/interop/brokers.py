@@ -13,7 +13,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,30 +25,34 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Door:
-    """One way into a broker: raw TCP, or WebSocket."""
+    """One way into a broker: raw TCP, WebSocket, or a Unix socket, whose path is `host`, as paho-mqtt has it."""
 
-    type: str
+    transport: Literal["tcp", "websockets", "unix"]
     host: str
     port: int
     path: str = ""
 
     @property
     def url(self) -> str:
-        scheme = "mqtt" if self.type == "tcp" else "ws"
+        scheme = {"tcp": "mqtt", "websockets": "ws"}[self.transport]
         return f"{scheme}://{self.host}:{self.port}{self.path}"
 
 
 @dataclass
 class RunningBroker:
-    """A broker's process and its two doors."""
+    """A broker's process and its doors: `tcp`, `ws`; of ours also `unix`, and `auto-tcp` and `auto-ws` on one port."""
 
     process: subprocess.Popen[bytes]
     log: Path
-    tcp: Door
-    ws: Door
+    doors: Mapping[str, Door]
 
-    def door(self, type: str) -> Door:
-        return self.tcp if type == "tcp" else self.ws
+    @property
+    def tcp(self) -> Door:
+        return self.doors["tcp"]
+
+    @property
+    def ws(self) -> Door:
+        return self.doors["ws"]
 
     def end(self) -> int:
         """Ask the process to end, wait for it, and return its exit status."""
@@ -85,21 +89,25 @@ def served(
     *arguments: str,
     tcp_port: int = 0,
     ws_port: int = 0,
-    environ: Mapping[str, str] | None = None,
 ) -> Iterator[RunningBroker]:
-    """Run `broker serve` on loopback; at the end it must stop at SIGTERM with status 0."""
+    """Run `broker serve` with a listener of each type; at the end it must stop at SIGTERM with status 0."""
     log = folder / "broker.log"
-    command = [
-        *(sys.executable, "-m", "broker", "serve"),
-        *("--bind", f"tcp://127.0.0.1:{tcp_port}", "--bind", f"ws://127.0.0.1:{ws_port}"),
-        *arguments,
-    ]
+    path = str(folder / "socket")
+    binds = (f"tcp://127.0.0.1:{tcp_port}", f"ws://127.0.0.1:{ws_port}", f"unix:{path}", "auto://127.0.0.1:0")
+    command = [sys.executable, "-m", "broker", "serve", *(f"--bind={bind}" for bind in binds), *arguments]
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environ)
-    tcp, ws = wait_for(log, process, [r"(?:mqtt|tcp)://127\.0\.0\.1:(\d+)", r"ws://127\.0\.0\.1:(\d+)/mqtt"])
-    running = RunningBroker(
-        process, log, Door("tcp", "127.0.0.1", int(tcp[1])), Door("ws", "127.0.0.1", int(ws[1]), "/mqtt")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+    tcp, ws, auto = wait_for(
+        log, process, [rf'"url": "(?:mqtt|ws)://127\.0\.0\.1:(\d+).*"type": "{type}"' for type in ("tcp", "ws", "auto")]
     )
+    doors = {
+        "tcp": Door("tcp", "127.0.0.1", int(tcp[1])),
+        "ws": Door("websockets", "127.0.0.1", int(ws[1]), "/mqtt"),
+        "unix": Door("unix", path, 1),
+        "auto-tcp": Door("tcp", "127.0.0.1", int(auto[1])),
+        "auto-ws": Door("websockets", "127.0.0.1", int(auto[1]), "/mqtt"),
+    }
+    running = RunningBroker(process, log, doors)
     try:
         yield running
     finally:
@@ -118,7 +126,8 @@ def free_port() -> int:
 @contextmanager
 def mosquitto(folder: Path, program: str) -> Iterator[RunningBroker]:
     """Run Mosquitto with everybody let in, on loopback."""
-    tcp, ws = Door("tcp", "127.0.0.1", free_port()), Door("ws", "127.0.0.1", free_port(), "/mqtt")
+    tcp = Door("tcp", "127.0.0.1", free_port())
+    ws = Door("websockets", "127.0.0.1", free_port(), "/mqtt")
     configuration = folder / "mosquitto.conf"
     configuration.write_text(
         f"listener {tcp.port} 127.0.0.1\nlistener {ws.port} 127.0.0.1\nprotocol websockets\n"
@@ -128,7 +137,7 @@ def mosquitto(folder: Path, program: str) -> Iterator[RunningBroker]:
     with log.open("wb") as stream:
         process = subprocess.Popen([program, "-c", str(configuration)], stdout=stream, stderr=stream)
     wait_for(log, process, ["running"])
-    running = RunningBroker(process, log, tcp, ws)
+    running = RunningBroker(process, log, {"tcp": tcp, "ws": ws})
     try:
         yield running
     finally:

@@ -30,7 +30,7 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Runn
 @pytest.fixture(params=["tcp", "ws"])
 def door(request: pytest.FixtureRequest, served: brokers.RunningBroker) -> brokers.Door:
     """Each way into our broker in turn."""
-    return served.door(request.param)
+    return served.doors[request.param]
 
 
 @pytest.fixture

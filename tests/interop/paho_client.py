@@ -58,9 +58,9 @@ class PahoClient:
             client_id,
             clean_session=None if version == paho.MQTTv5 else clean,
             protocol=MQTTProtocolVersion(version),
-            transport="tcp" if door.type == "tcp" else "websockets",
+            transport=door.transport,
         )
-        if door.type == "ws":
+        if door.path:
             client.ws_set_options(path=door.path)
         if will is not None:
             client.will_set(*will)

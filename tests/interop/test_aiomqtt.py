@@ -24,7 +24,7 @@ def client(door: Door, version: aiomqtt.ProtocolVersion, will: aiomqtt.Will | No
         door.host,
         door.port,
         protocol=version,
-        transport="tcp" if door.type == "tcp" else "websockets",
+        transport=door.transport,
         websocket_path=door.path or None,
         will=will,
     )

@@ -25,7 +25,7 @@ every_version = pytest.mark.parametrize("version", ["3.1", "3.1.1", "5"])
 
 @pytest.fixture(params=["tcp", "ws"])
 def door(request: pytest.FixtureRequest, mosquitto: RunningBroker) -> Door:
-    return mosquitto.door(request.param)
+    return mosquitto.doors[request.param]
 
 
 def command(name: str, door: Door, version: str, *arguments: str) -> list[str]:

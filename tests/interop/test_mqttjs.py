@@ -55,7 +55,7 @@ def client(request: pytest.FixtureRequest, place: str) -> MqttJs:
 
 @pytest.fixture
 def door(served: RunningBroker, place: str) -> Door:
-    return served.door(place.split("-")[1])
+    return served.doors[place.split("-")[1]]
 
 
 def session_options(version: str) -> dict[str, object]:
@@ -130,7 +130,7 @@ def test_a_client_survives_a_restart_of_the_broker(
 ) -> None:
     door_type = place.split("-")[1]
     with brokers.served(tmp_path) as first:
-        client.connect(first.door(door_type).url, version, root, reconnectPeriod=200)
+        client.connect(first.doors[door_type].url, version, root, reconnectPeriod=200)
         client.subscribe(f"{root}/#", qos=1)
     client.wait("close")
     with brokers.served(tmp_path, tcp_port=first.tcp.port, ws_port=first.ws.port) as second:

@@ -1,4 +1,4 @@
-"""paho-mqtt: MQTT 3.1.1 and 5.0, TCP and WebSocket."""
+"""paho-mqtt: MQTT 3.1.1 and 5.0, over TCP, WebSocket and a Unix socket, and with both on one port."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from tests.interop.paho_client import PahoClient
 
 if TYPE_CHECKING:
     from tests.interop.brokers import Door, RunningBroker
+
+
+@pytest.fixture(params=["tcp", "ws", "unix", "auto-tcp", "auto-ws"])
+def door(request: pytest.FixtureRequest, served: RunningBroker) -> Door:
+    return served.doors[request.param]
+
 
 both_versions = pytest.mark.parametrize(
     "version", [pytest.param(paho.MQTTv311, id="3.1.1"), pytest.param(paho.MQTTv5, id="5.0")]
