@@ -350,6 +350,7 @@ class WebSocketStream(trio.abc.Stream):
             parse_uri(uri), subprotocols=[Subprotocol(name) for name in subprotocols], max_size=None
         )
         self.response: Response | None = None
+        self.pings = 0  # that the Server has sent; they are answered
         self._payloads: deque[bytes] = deque()
         self._ended = False
 
@@ -398,6 +399,7 @@ class WebSocketStream(trio.abc.Stream):
                 self._payloads.append(bytes(event.data))
             elif isinstance(event, Frame):
                 assert event.opcode != Opcode.TEXT, "MQTT travels in binary frames [MQTT-6.0.0-1]"
+                self.pings += event.opcode == Opcode.PING
                 self._ended |= event.opcode == Opcode.CLOSE
         answer = b"".join(self.protocol.data_to_send())
         if answer and not self._ended:

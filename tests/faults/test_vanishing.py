@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -62,6 +64,33 @@ def test_all_that_came_before_the_end_counts(tmp_path: Path, type_: str) -> None
                 assert read_some(witness, len(expected)) == expected
         witness.sendall(encode(Pingreq(), V4))
         assert read_some(witness, 2) == b"\xd0\x00"
+        witness.close()
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_last_words_of_who_does_not_listen(tmp_path: Path, qos: int) -> None:
+    """A Client sends more than is read at once, says DISCONNECT and is gone, answers unread: all of it counts.
+
+    The broker is stopped meanwhile, so that it meets the broken connection with the answer to the first part.
+    """
+    count = 160
+    with running(tmp_path) as broker:
+        witness = subscribed(broker, "witness", "+/#")
+        made = broker.connect("unix")
+        made.sendall(encode(Connect("c", MQTT_5_0, will=Will("will/x", b"gone")), MQTT_5_0))
+        select.select([made], [], [], 10)
+        broker.process.send_signal(signal.SIGSTOP)
+        packets = [
+            Publish("a/b", b"%03d" % number + bytes(900), qos=qos, packet_identifier=qos and number + 1)
+            for number in range(count)
+        ]
+        made.sendall(b"".join(encode(packet, MQTT_5_0) for packet in packets) + encode(Disconnect(), MQTT_5_0))
+        made.close()
+        broker.process.send_signal(signal.SIGCONT)
+        expected = b"".join(encode(Publish("a/b", packet.payload), V4) for packet in packets)
+        assert read_some(witness, len(expected)) == expected
+        witness.sendall(encode(Pingreq(), V4))
+        assert read_some(witness, 2) == b"\xd0\x00", "no will"
         witness.close()
 
 

@@ -175,6 +175,23 @@ async def test_a_queue_has_an_end_in_bytes(door: Door) -> None:
     await subscriber.quiet()
 
 
+async def test_all_queues_together_have_an_end(door: Door) -> None:
+    door.server_settings["buffered_bytes"] = 4000
+    publisher = await door.connect("p")
+    for name in ("one", "two"):
+        subscriber = await door.durable(name)
+        await subscriber.subscribe(name, qos=1)
+        await subscriber.leave()
+    reasons = [await publisher.publish(name, bytes(400), qos=1) for name in ("one", "two") * 6]
+    kept = reasons.count(ReasonCode.SUCCESS)
+    assert 6 <= kept <= 9
+    assert reasons == [ReasonCode.SUCCESS] * kept + [ReasonCode.QUOTA_EXCEEDED] * (12 - kept)
+    subscriber = await door.durable("one", session_present=True)
+    await subscriber.messages((kept + 1) // 2)
+    await subscriber.quiet()
+    assert await publisher.publish("two", bytes(400), qos=1) == ReasonCode.SUCCESS
+
+
 async def test_a_client_may_come_back_with_another_version(door: Door) -> None:
     publisher = await door.connect("p")
     subscriber = await door.durable("s", MQTT_3_1_1)
