@@ -171,7 +171,6 @@ class Connection:
         """What the Authenticator said; if it was awaited, call `receive(b"")` for what came behind the CONNECT."""
         connect = self.connect
         self.waiting = None
-        self.connect = None
         if connect is None or self.state == ENDED:
             return
         if isinstance(answer, Refusal):
@@ -188,6 +187,7 @@ class Connection:
         if refusal is not None:
             self._refuse(refusal.reason, refusal.detail, now)
             return
+        self.connect = None
         self.decoder.accept()
 
     def drained(self, now: float) -> None:
