@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import gc
+import resource
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from broker.core.ports import Authenticator, Peer, Watcher
 
 CHECKPOINT = 0.05  # seconds; a checkpoint costs 0.1 ms, which less than one message in a hundred should meet
+MACOS_OPEN_MAX = 10_240  # what macOS grants although it calls the limit infinite
 COLLECT_AFTER = 50_000  # more new objects than freed ones before the collector looks (a guess)
 
 
@@ -42,6 +44,7 @@ class Server:
         self._pump = Pump(self.broker, checkpoint)
         self._ticker = Ticker(self.broker, self._pump)
         self._stream_limits = Limits()
+        self._working = trio.CancelScope(shield=True)  # a cancelled caller says goodbye too: `_stop` bounds how long
 
     async def serve_stream(
         self,
@@ -89,8 +92,16 @@ class Server:
             self._pump.listen(listener)
         now = trio.current_time()
         self.broker.start(now)
-        nursery.start_soon(self._pump.run, nursery, self._ticker.check)
-        nursery.start_soon(self._ticker.run)
+        nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        try:
+            with self._working:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._pump.run, nursery, self._ticker.check)
+                    nursery.start_soon(self._ticker.run)
+        finally:
+            self._pump.close()
 
     async def _stop(self) -> None:
         """Accept no more, say goodbye, and give what is unsent a bounded time to leave."""
@@ -98,7 +109,7 @@ class Server:
         now = trio.current_time()
         self.broker.shut_down(now)
         self._settle(now)
-        with trio.move_on_after(self.broker.limits.shutdown_timeout):
+        with trio.move_on_after(self.broker.limits.shutdown_timeout, shield=True):
             await self._pump.all_closed()
 
 
@@ -121,20 +132,23 @@ async def serve(
     config.check_access(authenticated=authenticator is not None)
     server = Server(config, authenticator, checkpoint)
     server.broker.watchers = (_Log(), *watchers)
-    server._open()
-    fault: Exception | None = None
+    fault: BaseException | None = None
     try:
+        server._open()
         async with trio.open_nursery() as nursery:
             server._start(nursery)
             try:
                 yield server
-            except Exception as error:
+            except trio.Cancelled:
+                raise
+            except BaseException as error:
                 fault = error
                 raise
             finally:
-                with trio.CancelScope(shield=True):
+                try:
                     await server._stop()
-            nursery.cancel_scope.cancel()
+                finally:
+                    server._working.cancel()
     except BaseExceptionGroup as group:
         if fault is None or len(group.exceptions) != 1:
             raise
@@ -147,6 +161,7 @@ async def run(
     config: Config, *, started: Callable[[Server], None] | None = None, authenticator: Authenticator | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT, then shut down in an orderly way. `started` is called once all listen."""
+    _raise_file_limit()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with serve(config, authenticator=authenticator, checkpoint=CHECKPOINT) as server:
             gc.collect()
@@ -157,6 +172,17 @@ async def run(
             async for number in signals:
                 log.info("%s: shutting down", signal.Signals(number).name)
                 break
+
+
+def _raise_file_limit() -> None:
+    """Let the process open as many files as it may at all: each connection takes one, and 1024 is what many get."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for most in (hard, MACOS_OPEN_MAX):
+        if soft == resource.RLIM_INFINITY or (most != resource.RLIM_INFINITY and most <= soft):
+            return
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return
 
 
 class _Log:

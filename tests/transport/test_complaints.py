@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-
+from typing import TYPE_CHECKING
 
 from broker.transport.complaints import INTERVAL, Complaints
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest
