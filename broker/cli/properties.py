@@ -30,11 +30,13 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "connect": (
         "maximum-packet-size",
         "receive-maximum",
+        "request-problem-information",
+        "request-response-information",
         "session-expiry-interval",
         "topic-alias-maximum",
         "user-property",
     ),
-    "publish": _MESSAGE,
+    "publish": (*_MESSAGE, "topic-alias"),
     "subscribe": ("user-property",),
     "will": (*_MESSAGE, "will-delay-interval"),
 }
@@ -45,11 +47,14 @@ _NUMBERS: Final[Mapping[str, int]] = {
     "message-expiry-interval": 0xFFFFFFFF,
     "payload-format-indicator": 1,
     "receive-maximum": 0xFFFF,
+    "request-problem-information": 1,
+    "request-response-information": 1,
     "session-expiry-interval": 0xFFFFFFFF,
+    "topic-alias": 0xFFFF,
     "topic-alias-maximum": 0xFFFF,
     "will-delay-interval": 0xFFFFFFFF,
 }
-_NOT_ZERO: Final = ("maximum-packet-size", "receive-maximum")
+_NOT_ZERO: Final = ("maximum-packet-size", "receive-maximum", "topic-alias")
 
 _HELP: Final = [
     (

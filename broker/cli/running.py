@@ -158,6 +158,8 @@ async def client_of(
             password=target.password,
             will=will,
             user_properties=given.user_properties,
+            request_response_information=given.request_response_information == 1,
+            request_problem_information=given.request_problem_information != 0,
             reconnect=reconnect or False,
             **announced,
         )

@@ -23,6 +23,7 @@ class Announced:
     def __init__(self, properties: Properties) -> None:
         self.receive_maximum = properties.receive_maximum or 65_535
         self.maximum_packet_size = properties.maximum_packet_size or NO_MAXIMUM
+        self.topic_alias_maximum = properties.topic_alias_maximum or 0
         self.maximum_qos = 2 if properties.maximum_qos is None else properties.maximum_qos
         self.retain_available = properties.retain_available != 0
         self.wildcard_subscription_available = properties.wildcard_subscription_available != 0
@@ -35,6 +36,9 @@ class Announced:
             return PublishRefused(ReasonCode.QOS_NOT_SUPPORTED, f"the Server's Maximum QoS is {self.maximum_qos}")
         if publication.retain and not self.retain_available:  # [MQTT-3.2.2-14]
             return PublishRefused(ReasonCode.RETAIN_NOT_SUPPORTED, "the Server retains nothing")
+        if publication.topic_alias > self.topic_alias_maximum:  # [MQTT-3.2.2-17]
+            detail = f"the Server's Topic Alias Maximum is {self.topic_alias_maximum}"
+            return PublishRefused(ReasonCode.TOPIC_ALIAS_INVALID, detail)
         if publication.size > self.maximum_packet_size:  # [MQTT-3.2.2-15]
             detail = f"{publication.size} bytes; the Server takes {self.maximum_packet_size}"
             return PublishRefused(ReasonCode.PACKET_TOO_LARGE, detail)

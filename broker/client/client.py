@@ -96,10 +96,11 @@ class Client:
         """Publish a message; text is sent as UTF-8. Returns when it is acknowledged: with PUBACK at QoS 1, with PUBCOMP
         at QoS 2, and at QoS 0 when it was handed to the socket.
 
-        `properties` (5.0) are those of a PUBLISH but Topic Alias and Subscription Identifier. PublishRefused for a
-        Reason Code of 0x80 and above, Disconnected when there will be no Network Connection, ValueError for what cannot
-        be sent. While disconnected it waits, and at QoS 1 and 2 it outlives a Network Connection. If it is cancelled a
-        message that was sent goes its way, and one that was not is forgotten.
+        `properties` (5.0) are those of a PUBLISH but Subscription Identifiers; with a Topic Alias the Topic Name is
+        left out where the Server knows it by that alias. PublishRefused for a Reason Code of 0x80 and above,
+        Disconnected when there will be no Network Connection, ValueError for what cannot be sent. While disconnected it
+        waits, and at QoS 1 and 2 it outlives a Network Connection. If it is cancelled a message that was sent goes its
+        way, and one that was not is forgotten.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         return await self.publish_nowait(topic, payload, qos, retain, properties).acknowledged()
@@ -118,16 +119,21 @@ class Client:
             raise ValueError(f"not a Topic Name: {topic[:80]!r}")
         if qos not in (0, 1, 2):
             raise ValueError(f"QoS {qos}")
-        forwarded, expiry = b"", -1
+        forwarded, expiry, alias = b"", -1, 0
         if properties is not None:
             self._check_version("properties")
-            if properties.topic_alias is not None or properties.subscription_identifiers:
-                raise ValueError("Topic Alias and Subscription Identifiers are not for the application to give")
+            if properties.topic_alias == 0 or properties.subscription_identifiers:  # [MQTT-3.3.2-8] [MQTT-3.3.4-6]
+                raise ValueError("a Topic Alias of 0 and Subscription Identifiers are not for a Client to send")
             forwarded, expiry = forwarded_properties(properties), message_expiry(properties)
-        head, tail = publish_parts(
-            topic.encode(), payload_bytes(payload), qos, retain, False, self.version, forwarded, expiry
-        )
+            alias = properties.topic_alias or 0
+        data = payload_bytes(payload)
+        head, tail = publish_parts(topic.encode(), data, qos, retain, False, self.version, forwarded, expiry, alias)
         publication = Publication(head, tail, qos, retain)
+        if alias:
+            publication.topic, publication.topic_alias = topic, alias
+            publication.bare_head = publish_parts(
+                b"", data, qos, retain, False, self.version, forwarded, expiry, alias
+            )[0]
         self._keeper.check()
         self._protocol.publish(publication)
         self._keeper.wake()
@@ -288,6 +294,8 @@ def connect(
     receive_maximum: int = 256,
     maximum_packet_size: int = 16 * 1024 * 1024,
     topic_alias_maximum: int = 64,
+    request_response_information: bool = False,
+    request_problem_information: bool = True,
     user_properties: Sequence[tuple[str, str]] = (),
 ) -> Connecting:
     """Connect to a Server: `async with connect("mqtt://127.0.0.1:1883") as client:`.
@@ -308,7 +316,8 @@ def connect(
     first attempt fails; without, at once, and the first attempt may fail like any other.
 
     Times are in seconds. `receive_maximum`, `maximum_packet_size` (bytes) and `topic_alias_maximum` are announced to a
-    5.0 Server. ValueError for what cannot be sent.
+    5.0 Server. `request_response_information` asks it for the topic below which `Client.request` has its answers, and
+    without `request_problem_information` it leaves out Reason Strings. ValueError for what cannot be sent.
     """
     if version not in VERSIONS:
         raise ValueError(f"version {version!r} is none of {', '.join(VERSIONS)}")
@@ -339,6 +348,8 @@ def connect(
     settings.receive_maximum = receive_maximum
     settings.maximum_packet_size = maximum_packet_size
     settings.topic_alias_maximum = topic_alias_maximum
+    settings.request_response_information = request_response_information
+    settings.request_problem_information = request_problem_information
     settings.user_properties = list(user_properties)
     if not client_identifier:
         if settings.version == MQTT_3_1:

@@ -80,6 +80,8 @@ class Settings:
         self.receive_maximum = 256
         self.maximum_packet_size = 16 * 1024 * 1024  # bytes
         self.topic_alias_maximum = 64
+        self.request_response_information = False  # 5.0 only
+        self.request_problem_information = True  # 5.0 only
         self.user_properties: list[tuple[str, str]] = []
 
 
@@ -130,7 +132,8 @@ class Protocol:
         self._subscribing: dict[int, Subscription] = {}
         self._unsubscribing: dict[int, Unsubscription] = {}
         self._unsubscriptions: list[Unsubscription] = []  # not sent yet
-        self._aliases: dict[int, str] = {}
+        self._aliases: dict[int, str] = {}  # the Server's Topic Aliases
+        self._given_aliases: dict[int, str] = {}  # ours
         self._had_session = False
         self._clean_start = settings.clean_start  # of the last CONNECT
         self._closed = False  # DISCONNECT is sent or received, or the Network Connection gone
@@ -186,6 +189,7 @@ class Protocol:
         self._closed = False
         self._outbox.clear()
         self._aliases.clear()  # [MQTT-3.3.2-7]
+        self._given_aliases.clear()
         self._connack_due = now + self.settings.connect_timeout
         self._clean_start = self.settings.clean_start and not self._resumes()
         self._outbox.append(self.connect_packet())
@@ -200,6 +204,8 @@ class Protocol:
             properties.receive_maximum = settings.receive_maximum
             properties.maximum_packet_size = settings.maximum_packet_size
             properties.topic_alias_maximum = settings.topic_alias_maximum or None
+            properties.request_response_information = 1 if settings.request_response_information else None
+            properties.request_problem_information = None if settings.request_problem_information else 0
             properties.user_properties = settings.user_properties
         connect = Connect(
             self.client_identifier,
@@ -467,7 +473,11 @@ class Protocol:
             if refusal is not None:
                 self.publications.refuse(publication, refusal)
                 continue
-            self._outbox.append(publication.packet())
+            alias = publication.topic_alias
+            known = alias > 0 and self._given_aliases.get(alias) == publication.topic
+            if alias:
+                self._given_aliases[alias] = publication.topic
+            self._outbox.append(publication.packet(bare=known))
             if not publication.qos:
                 self._handing.append(publication)
 

@@ -33,13 +33,30 @@ class Publication(Request):
     """One message on its way to the Server; `reason` and `properties` are those of the answer once it is `done`.
 
     `head` and `tail` are the packet around its Packet Identifier, as `broker.packets.encode.publish_parts` cuts it.
+    With a `topic_alias`, which is in `tail` too, `bare_head` is the head without the Topic Name.
     """
 
-    __slots__ = ("counted", "dup", "head", "packet_identifier", "properties", "qos", "reason", "retain", "tail")
+    __slots__ = (
+        "bare_head",
+        "counted",
+        "dup",
+        "head",
+        "packet_identifier",
+        "properties",
+        "qos",
+        "reason",
+        "retain",
+        "tail",
+        "topic",
+        "topic_alias",
+    )
 
     def __init__(self, head: bytes, tail: bytes, qos: int, retain: bool) -> None:
         super().__init__()
         self.head = head
+        self.topic = ""
+        self.topic_alias = 0
+        self.bare_head = b""
         self.tail = tail
         self.qos = qos
         self.retain = retain
@@ -54,11 +71,11 @@ class Publication(Request):
         """Of the packet, in bytes."""
         return len(self.head) + len(self.tail) + (2 if self.qos else 0)
 
-    def packet(self) -> bytes:
-        """The PUBLISH as it is sent now."""
+    def packet(self, bare: bool = False) -> bytes:
+        """The PUBLISH as it is sent now; `bare` leaves the Topic Name to the Topic Alias."""
+        head = self.bare_head if bare else self.head
         if not self.qos:
-            return self.head + self.tail
-        head = self.head
+            return head + self.tail
         if self.dup:
             head = bytes((head[0] | 0x08,)) + head[1:]  # [MQTT-3.3.1-1]
         return head + self.packet_identifier.to_bytes(2, "big") + self.tail

@@ -59,6 +59,8 @@ def test_a_value_that_reads_like_the_option_stays_a_value(args: list[str], rest:
         ("publish content-type", "a value must follow"),
         ("publish user-property k", "a name and a value must follow"),
         ("connect receive-maximum 0", "no whole number from 1 to 65535"),
+        ("publish topic-alias 0", "no whole number from 1 to 65535"),
+        ("connect request-problem-information 2", "no whole number from 0 to 1"),
         ("connect receive-maximum many", "no whole number from 1 to 65535"),
         ("publish payload-format-indicator 2", "no whole number from 0 to 1"),
     ],
@@ -79,6 +81,15 @@ def test_every_type_of_property() -> None:
     assert properties["will"].will_delay_interval == 5
     assert properties["will"].response_topic == "r/t"
     assert properties["connect"].topic_alias_maximum == 12
+    for name in ("receive-maximum", "maximum-packet-size", "session-expiry-interval"):
+        add(properties, "connect", name, "7")
+    for name in ("request-problem-information", "request-response-information"):
+        add(properties, "connect", name, "1")
+    connect = properties["connect"]
+    assert (connect.receive_maximum, connect.maximum_packet_size, connect.session_expiry_interval) == (7, 7, 7)
+    assert (connect.request_problem_information, connect.request_response_information) == (1, 1)
+    add(properties, "publish", "topic-alias", "3")
+    assert properties["publish"].topic_alias == 3
 
 
 def test_help_tells_of_them() -> None:

@@ -127,6 +127,23 @@ def test_lines_and_repeats_arrive_in_order(served: Served, command: Command, top
     assert out.decode().splitlines() == [f"{topic}/l (null)", f"{topic}/l 3", *[f"{topic}/r x"] * 6]
 
 
+def test_a_topic_alias(command: Command, served: Served, topic: str) -> None:
+    some = Properties()
+    some.topic_alias_maximum = 3
+    answers = [encode(Connack(ReasonCode.SUCCESS, False, some), MQTT_5_0), b"", b"", b""]
+    with Scripted(*answers) as server:
+        words = ["-t", "a", "-m", "x", "--repeat", "2", "-D", "publish", "topic-alias", "3"]
+        assert command("pub", "-p", str(server.port), *words).exit_code == 0
+    published = [packet for packet in server.received if isinstance(packet, Publish)]
+    assert [(packet.topic, packet.topic_alias) for packet in published] == [("a", 3), ("", 3)]
+    words = ["-r", "-q", "1", "--repeat", "3", "-D", "publish", "topic-alias", "1"]
+    assert command("pub", "-L", served.mqtt, "-t", topic, "-m", "x", *words).exit_code == 0
+    assert kept(command, served, topic)["payload"] == "x"
+    result = command("pub", "-L", served.mqtt, "-t", "a", "-m", "x", "-D", "publish", "topic-alias", "65535")
+    assert result.exit_code == 5
+    assert "0x94 topic alias invalid: the Server's Topic Alias Maximum is" in result.stderr
+
+
 @pytest.mark.parametrize("qos", ["0", "1", "2"])
 def test_many_lines_all_arrive_in_order(served: Served, command: Command, topic: str, qos: str) -> None:
     assert command("pub", "-L", served.mqtt, "-t", f"{topic}/probe", "-m", "x", "-r", "-q", "1").exit_code == 0

@@ -130,6 +130,10 @@ def test_a_target_becomes_a_connect_packet() -> None:
     )
     given = {"connect": Properties(), "will": Properties()}
     given["connect"].receive_maximum = 9
+    given["connect"].maximum_packet_size = 4000
+    given["connect"].topic_alias_maximum = 5
+    given["connect"].request_problem_information = 0
+    given["connect"].request_response_information = 1
     given["connect"].user_properties = [("k", "v")]
     given["will"].will_delay_interval = 3
     received: list[bytes] = []
@@ -159,6 +163,10 @@ def test_a_target_becomes_a_connect_packet() -> None:
     assert (packet.keep_alive, packet.clean_start) == (7, False)
     assert packet.properties.session_expiry_interval == 90
     assert packet.properties.receive_maximum == 9
+    assert packet.properties.maximum_packet_size == 4000
+    assert packet.properties.topic_alias_maximum == 5
+    assert packet.properties.request_problem_information == 0
+    assert packet.properties.request_response_information == 1
     assert packet.properties.user_properties == [("k", "v")]
     assert packet.will is not None
     assert (packet.will.topic, packet.will.payload, packet.will.qos, packet.will.retain) == ("w", b"gone", 1, True)

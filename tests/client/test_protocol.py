@@ -81,6 +81,12 @@ def test_connect_says_what_is_wanted(version: int) -> None:
     assert connect.will.delay_interval == (7 if version == MQTT_5_0 else 0)
 
 
+def test_what_is_asked_for_beside_the_session() -> None:
+    connect = Line(request_response_information=True, request_problem_information=False).open()
+    assert connect.properties.request_response_information == 1
+    assert connect.properties.request_problem_information == 0
+
+
 def test_what_connect_cannot_express() -> None:
     line = Line(MQTT_3_1_1, password=b"p")
     with pytest.raises(ValueError, match="User Name"):
