@@ -314,6 +314,20 @@ def test_receive_maximum(version: int) -> None:
         assert disconnect.reason == ReasonCode.RECEIVE_MAXIMUM_EXCEEDED
 
 
+def test_what_an_older_connection_left_counts_when_it_is_sent_again() -> None:
+    broker = new_broker()
+    of = limits(receive_maximum=2)
+    old = connect(broker, "c", of=of, session_expiry_interval=60)
+    messages = [Publish("a", b"", qos=2, packet_identifier=each) for each in range(1, 5)]
+    send(old, *messages[:2])
+    old.lost(0.0)
+    connection = connect(broker, "c", of=of, clean_start=False)
+    send(connection, messages[2], messages[0])
+    assert connection.in_flight() == 2
+    send(connection, messages[3])
+    assert connection.ended
+
+
 def test_refusals_of_qos_2_that_wait_are_in_flight() -> None:
     broker = new_broker(Judge(Strict()), LateStore())
     connection = connect(broker, "c", of=limits(receive_maximum=2))
@@ -528,20 +542,6 @@ def test_a_client_that_asks_and_does_not_read_ends() -> None:
     send(connection, Pingreq())
     assert connection.ended
     assert "quota_exceeded" in connection.end_reason
-
-
-def test_first_bytes_tell_the_transport() -> None:
-    broker = new_broker()
-    connection = accept(broker, transport="auto")
-    connection.identify("ws")
-    connection.identify("ws")
-    request(connection, "c")
-    said(connection)
-    auto, ws = broker.stats.transport("auto"), broker.stats.transport("ws")
-    assert (auto.connections, auto.accepted, ws.connections, ws.accepted, ws.connects) == (0, 0, 1, 1, 1)
-    assert ws.bytes_received > 0
-    assert ws.bytes_sent > 0
-    assert connection.peer.transport == "ws"
 
 
 def test_what_is_received_is_counted() -> None:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.core.broker import NO_LIMIT
 from broker.core.deadlines import HANDSHAKE, SESSION_EXPIRY, SWEEP_FROM, WILL, Deadlines, KeepAliveRing
 from broker.core.message import ApplicationMessage
 from broker.packets.types import Pingreq, Will
-from tests.core.parts import accept, connect, limits, new_broker, request, send
+from tests.core.parts import accept, connect, limits, new_broker, payloads, publishes, request, send, subscribe
 from tests.statements import statement
 
 if TYPE_CHECKING:
@@ -207,3 +208,21 @@ def test_whose_keep_alive_counts(version: int, asked: int, seconds: int) -> None
     assert not connection.ended
     broker.tick(1.5 * seconds + 1)
     assert connection.ended == (seconds > 0)
+
+
+@statement("MQTT5-3.1.3-9")
+def test_a_new_connection_makes_the_old_ones_deadlines_void() -> None:
+    broker = new_broker()
+    spy = connect(broker, "spy")
+    subscribe(spy, "w")
+    connect(broker, "c", will=Will("w", b"1", delay_interval=30), session_expiry_interval=60).lost(0.0)
+    of = limits(session_expiry_maximum=NO_LIMIT)
+    will = Will("w", b"2", delay_interval=100)
+    connection = connect(broker, "c", of=of, clean_start=False, will=will, session_expiry_interval=NO_LIMIT)
+    broker.tick(30.0)
+    assert publishes(spy) == []
+    connection.lost(31.0)
+    broker.tick(60.0)
+    assert "c" in broker.sessions
+    broker.tick(131.0)
+    assert payloads(spy) == [b"2"]

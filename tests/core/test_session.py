@@ -510,6 +510,33 @@ def test_a_slice_at_a_time() -> None:
     assert not connection.outbox.dirty or not session.waiting()
 
 
+def test_a_slice_without_a_byte_has_its_next_turn_too() -> None:
+    connection, session, _ = reader()
+    retain(connection, 2 * SLICE, expires_at=-1.0)
+    retained = connection.broker.retained
+    assert retained.set(message("s", b"x", 0, True))
+    subscribe(connection, "#")
+    connection.outbox.dirty = False
+    session.refill(0.0)
+    assert connection.outbox.dirty
+    assert not connection.outbox.parts
+    session.refill(0.0)
+    assert [each.topic for each in publishes(connection)] == ["s"]
+
+
+def test_what_comes_waits_behind_what_the_full_outbox_keeps_from_being_sent_again() -> None:
+    connection, session, delivery = reader()
+    for number in range(2):
+        session.deliver(message(payload=b"%d" % number + bytes(60), qos=1), delivery, 0.0)
+    connection.lost(0.0)
+    connection = accept(connection.broker, limits(outbox_soft_bytes=80))
+    request(connection, "reader", clean_start=False, session_expiry_interval=60)
+    assert list(session.outgoing.resend) == [2]
+    said(connection)
+    session.deliver(message(payload=b"2", qos=1), delivery, 0.0)
+    assert [each.payload[:1] for each in drain(connection)] == [b"1", b"2"]
+
+
 def test_nothing_to_refill() -> None:
     connection, session, _ = reader()
     connection.outbox.dirty = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broker.core.stats import Stats, TransportStats
+from tests.core.parts import accept, new_broker, request, said
 
 
 def test_one_set_a_transport() -> None:
@@ -31,3 +32,17 @@ def test_the_total_is_an_object_of_its_own() -> None:
     stats.total().connections += 5
     assert stats.total().connections == 1
     assert Stats().total().connections == 0
+
+
+def test_first_bytes_tell_the_transport() -> None:
+    broker = new_broker()
+    connection = accept(broker, transport="auto")
+    connection.identify("ws")
+    connection.identify("ws")
+    request(connection, "c")
+    said(connection)
+    auto, ws = broker.stats.transport("auto"), broker.stats.transport("ws")
+    assert (auto.connections, auto.accepted, ws.connections, ws.accepted, ws.connects) == (0, 0, 1, 1, 1)
+    assert ws.bytes_received > 0
+    assert ws.bytes_sent > 0
+    assert connection.peer.transport == "ws"
