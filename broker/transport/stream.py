@@ -131,6 +131,8 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
                 with trio.fail_after(stall):
                     await stream.send_all(unsent[start : start + WRITE_BYTES])
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            with trio.move_on_after(LINGER):
+                await _hear_out(link)
             now = trio.current_time()
             layers.eof(now, "connection lost")
             settle(now)
@@ -148,6 +150,14 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
             except Exception as error:
                 _bug(layers, error, now)
             settle(now)
+
+
+async def _hear_out(link: StreamLink) -> None:
+    """Say no more, but let what the peer had sent before be read to its end: a DISCONNECT may stand there."""
+    while not link.layers.connection.ended:
+        link.layers.outbox.clear()
+        link.dirty = trio.Event()
+        await link.dirty.wait()
 
 
 def _bug(layers: Layers, error: Exception, now: float) -> None:
