@@ -8,8 +8,8 @@ import pytest
 
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import MQTT_3_1_1, MQTT_5_0, Disconnect, Pingreq, Publish
-from tests.scripted import properties
+from broker.packets.types import MQTT_3_1_1, MQTT_5_0, Connect, Disconnect, Pingreq, Publish, Will
+from tests.scripted import properties, texts
 from tests.statements import statement
 
 if TYPE_CHECKING:
@@ -30,6 +30,20 @@ async def test_nothing_is_done_behind_a_disconnect(door: Door, version: int) -> 
     await peer.send(Publish("a", b"before"), Disconnect(), Publish("a", b"after"), Pingreq())
     await peer.closed()
     assert (await watcher.message()).payload == b"before"
+    await watcher.quiet()
+
+
+@statement("MQTT5-3.14.4-3", "MQTT311-3.14.4-3")
+async def test_who_does_not_wait_for_answers_is_heard_all_the_same(door: Door, version: int) -> None:
+    watcher = await door.connect("watcher", version)
+    await watcher.subscribe("a", "will")
+    peer = await door.peer(version)
+    messages = [Publish("a", b"%d" % number, qos=1, packet_identifier=number) for number in range(1, 11)]
+    await peer.send(Connect("c", version, will=Will("will", b"")), *messages, Disconnect())
+    await peer.lose()
+    assert texts(await watcher.messages(10)) == texts(messages)
+    probe = await door.connect("c", version)
+    await probe.leave()
     await watcher.quiet()
 
 
