@@ -177,10 +177,13 @@ class LimitsConfig(_Table):
         description="Topic Aliases that the broker sets for a 5.0 Client, or as many as it takes if that is less.",
     )
     queue_messages: Count = Field(
-        default=_LIMITS.queue_messages, ge=1, description="QoS 1 and 2 messages that wait in one Session."
+        default=_LIMITS.queue_messages,
+        ge=1,
+        description="QoS 1 and 2 messages that wait in one Session while its Client is away, and QoS 0 messages kept "
+        "for a slow one under `drop-oldest` and `latest`.",
     )
     queue_bytes: Size = Field(
-        default=_LIMITS.queue_bytes, ge=1, description="Bytes of messages that wait in one Session."
+        default=_LIMITS.queue_bytes, ge=1, description="Bytes of messages that wait in one Session, its Client away or slow."
     )
     outbox_hard_bytes: Size = Field(
         default=_LIMITS.outbox_hard_bytes,

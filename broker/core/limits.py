@@ -58,8 +58,8 @@ class Limits:
         # -- To the Client
         self.max_inflight = 32  # QoS 1/2 messages unacknowledged by a Client; its Receive Maximum if that is less
         self.outgoing_topic_alias_maximum = 16  # aliases that we set; the Client's Topic Alias Maximum if that is less
-        self.queue_messages = 1000  # QoS 1/2 messages waiting in a Session
-        self.queue_bytes = 16 * 1024 * 1024
+        self.queue_messages = 1000  # QoS 1/2 messages waiting in a Session whose Client is away
+        self.queue_bytes = 16 * 1024 * 1024  # of such messages, whether the Client is away or slow
         self.outbox_soft_bytes = 1024 * 1024  # above it QoS 0 follows `overflow`, QoS 1/2 waits in the Session
         self.outbox_hard_bytes = 4 * 1024 * 1024  # above it the Connection ends with 0x97
         self.overflow = DROP_NEWEST  # of QoS 0: drop-newest, drop-oldest, latest, disconnect

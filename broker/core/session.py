@@ -122,9 +122,10 @@ class Session:
         return ACCEPTED
 
     def _full(self, size: int) -> bool:
+        """Whether a message of `size` bytes has no room. A Client who is there may have a burst waiting, in bytes."""
         limits = self.limits
         return (
-            len(self.pending) >= limits.queue_messages
+            (self.connection is None and len(self.pending) >= limits.queue_messages)
             or self.pending_bytes + size > limits.queue_bytes
             or self.stats.queued_bytes + size > self.budget_bytes
         )

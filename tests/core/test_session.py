@@ -236,6 +236,16 @@ def test_the_queue_is_bounded_in_messages() -> None:
     assert session.dropped == session.stats.publish_refused == session.stats.publish_dropped == 2
 
 
+def test_a_burst_for_one_who_is_there_is_bounded_in_bytes_only() -> None:
+    size = message(qos=1).size
+    connection, session, delivery = reader(qos=1, receive_maximum=1, queue_messages=2, queue_bytes=10 * size)
+    outcomes = [session.deliver(message(qos=1), delivery, 0.0) for _ in range(13)]
+    assert outcomes == [ACCEPTED] * 11 + [REFUSED] * 2  # one is in flight, ten wait
+    connection.lost(0.0)
+    assert len(session.pending) == 10, "what was accepted is kept when the connection is lost"
+    assert session.deliver(message(qos=1), delivery, 0.0) == REFUSED
+
+
 def test_the_queue_is_bounded_in_bytes() -> None:
     size = message(payload=bytes(100), qos=1).size
     session = Session("c", limits(queue_bytes=2 * size), Stats(), PLENTY)
