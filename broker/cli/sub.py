@@ -149,8 +149,9 @@ def sub(
 
     asked = properties.get("subscribe", NO_PROPERTIES)
 
-    from broker.cli.running import client_of, run
+    from broker.cli.running import client_of, print_error, run
     from broker.client import Backoff
+    from broker.client.errors import describe
 
     async def receive(client: Client) -> None:
         printed = 0
@@ -163,7 +164,12 @@ def sub(
             buffer=10_000,
             unsubscribe=where.clean_start,
             user_properties=asked.user_properties,
+            partly=True,
         ) as messages:
+            for topic_filter, reason in messages.refused.items():
+                print_error(
+                    f"Warning: the broker refused the subscription: {topic_filter!r} {describe(reason)}", quiet=quiet
+                )
             if exit_subscribed:
                 return
             async for message in messages:

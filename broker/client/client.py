@@ -151,13 +151,15 @@ class Client:
         buffer: int = 256,
         unsubscribe: bool = True,
         user_properties: Sequence[tuple[str, str]] = (),
+        partly: bool = False,
     ) -> Messages:
         """The messages that match any of `topic_filters`, as an asynchronous iterator: see `Messages`.
 
         `qos` is the highest at which they are wanted; the next three options are of 5.0 (section 3.8.3.1). `buffer`
         messages may wait; while one buffer is full nothing is read, so that the slowest iterator sets the pace of all.
         `unsubscribe=False` leaves the subscription in the Session when the iterator is left. `user_properties` (5.0)
-        are those of the SUBSCRIBE, whenever it is sent. ValueError for what cannot be sent.
+        are those of the SUBSCRIBE, whenever it is sent. With `partly` it is enough that the Server grants one of the
+        Topic Filters: see `Messages.refused`. ValueError for what cannot be sent.
         """
         for topic_filter in topic_filters:
             if not valid_topic_filter(topic_filter):
@@ -172,7 +174,7 @@ class Client:
             SubscriptionRequest(topic_filter, qos, no_local, retain_as_published, retain_handling)
             for topic_filter in topic_filters
         ]
-        subscription = Subscription(requests, buffer, user_properties)
+        subscription = Subscription(requests, buffer, user_properties, partly)
         self._protocol.subscribe_packet(1, subscription)  # raises for what cannot be sent
         return Messages(self._keeper, subscription, unsubscribe)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from broker.client.keeper import Keeper
     from broker.client.subscriptions import Subscription
+    from broker.packets.reasons import ReasonCode
 
 
 class Messages(trio.abc.ReceiveChannel[Message]):
@@ -45,6 +46,11 @@ class Messages(trio.abc.ReceiveChannel[Message]):
     def granted(self) -> dict[str, int]:
         """The QoS that the Server granted to each Topic Filter."""
         return self._subscription.granted
+
+    @property
+    def refused(self) -> dict[str, ReasonCode]:
+        """The Topic Filters that the Server refused of a subscription that may be granted `partly`, and why."""
+        return self._subscription.refused
 
     @property
     def dropped(self) -> int:

@@ -153,7 +153,8 @@ class Protocol:
         self.publications.cancel(publication)
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Settled by SUBACK; with SubscribeRefused when one Topic Filter is refused, and then all are given up."""
+        """Settled by SUBACK; with SubscribeRefused when one Topic Filter is refused, and then all are given up. Where
+        `partly` is enough, only when all are refused."""
         self.subscriptions.add(subscription)
         if self.connected:
             self._send_subscribe(subscription)
@@ -163,7 +164,8 @@ class Protocol:
         self.subscriptions.remove(subscription, keep)
         self._acknowledge()
         if not keep and subscription.ended is None:
-            self._unsubscribe(Unsubscription(subscription.topic_filters))
+            asked = [name for name in subscription.topic_filters if name not in subscription.refused]
+            self._unsubscribe(Unsubscription(asked))
 
     def unsubscribe(self, unsubscription: Unsubscription) -> None:
         """End subscriptions of the Session that no iterator has; settled by UNSUBACK."""
@@ -422,17 +424,14 @@ class Protocol:
         if subscription is None:
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "a SUBACK for no SUBSCRIBE")
         self.identifiers.release(packet.packet_identifier)
-        filters = subscription.topic_filters
-        if len(packet.reasons) != len(filters):  # [MQTT-3.8.4-6]
+        asked = [name for name in subscription.topic_filters if name not in subscription.refused]
+        if len(packet.reasons) != len(asked):  # [MQTT-3.8.4-6]
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "a SUBACK with another number of Reason Codes")
-        subscription.granted = {
-            name: reason for name, reason in zip(filters, packet.reasons, strict=True) if reason < 3
-        }
-        refused = {
-            name: reason_code(reason) for name, reason in zip(filters, packet.reasons, strict=True) if reason >= 0x80
-        }
-        if refused:
-            self._refuse(subscription, SubscribeRefused(refused, packet.properties.reason_string or ""))
+        answers = list(zip(asked, packet.reasons, strict=True))
+        subscription.granted = {name: reason for name, reason in answers if reason < 3}
+        subscription.refused |= {name: reason_code(reason) for name, reason in answers if reason >= 0x80}
+        if subscription.refused and not (subscription.partly and subscription.granted):
+            self._refuse(subscription, SubscribeRefused(subscription.refused, packet.properties.reason_string or ""))
         else:
             subscription.settle()
 
@@ -489,12 +488,18 @@ class Protocol:
             properties.user_properties = subscription.user_properties
             if subscription.identifier and self._announced.subscription_identifier_available:
                 properties.subscription_identifiers = [subscription.identifier]
-        return encode(Subscribe(packet_identifier, subscription.requests, properties), self.version)
+        requests = [request for request in subscription.requests if request.topic_filter not in subscription.refused]
+        return encode(Subscribe(packet_identifier, requests, properties), self.version)
 
     def _send_subscribe(self, subscription: Subscription) -> None:
         packet_identifier = self.identifiers.take()
+        subscription.refused = {}
         data = self.subscribe_packet(packet_identifier, subscription)
         refused = self._announced.unavailable(subscription.topic_filters, len(data))
+        if refused and subscription.partly and len(refused) < len(subscription.requests):
+            subscription.refused = refused
+            data = self.subscribe_packet(packet_identifier, subscription)
+            refused = {}
         if refused:
             self.identifiers.release(packet_identifier)
             self._refuse(subscription, SubscribeRefused(refused, "the Server's CONNACK rules it out"))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from broker.client.deliveries import Delivery
     from broker.client.errors import ClientError
     from broker.client.message import Message
+    from broker.packets.reasons import ReasonCode
     from broker.packets.types import SubscriptionRequest
 
 CACHED_ROUTES: Final = 4096
@@ -43,12 +44,18 @@ class Subscription(Request):
         "identifier",
         "in_hand",
         "limit",
+        "partly",
+        "refused",
         "requests",
         "user_properties",
     )
 
     def __init__(
-        self, requests: list[SubscriptionRequest], limit: int, user_properties: Sequence[tuple[str, str]] = ()
+        self,
+        requests: list[SubscriptionRequest],
+        limit: int,
+        user_properties: Sequence[tuple[str, str]] = (),
+        partly: bool = False,
     ) -> None:
         super().__init__()
         self.requests = requests
@@ -56,7 +63,9 @@ class Subscription(Request):
         self.filters = [split_share(request.topic_filter)[1] for request in requests]
         self.limit = limit
         self.identifier = 0
+        self.partly = partly  # one Topic Filter that is granted is enough
         self.granted: dict[str, int] = {}  # the QoS of each Topic Filter, from SUBACK
+        self.refused: dict[str, ReasonCode] = {}
         self.buffer: deque[tuple[Message, Delivery | None]] = deque()
         self.in_hand: tuple[Message, Delivery | None] | None = None  # what the application works on
         self.dropped = 0

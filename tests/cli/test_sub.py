@@ -12,7 +12,7 @@ import pytest
 
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import MQTT_5_0, Connack, Suback, Subscribe
+from broker.packets.types import MQTT_3_1_1, MQTT_5_0, Connack, Suback, Subscribe
 from tests.cli.conftest import Process, Scripted
 
 if TYPE_CHECKING:
@@ -267,6 +267,29 @@ def test_refused(command: Command, served: Served) -> None:
     assert "0x9E shared subscriptions not supported" in result.stderr
     result = command(*words, "--quiet")
     assert (result.exit_code, result.output) == (5, "")
+
+
+def test_partly_refused_is_a_warning(command: Command, served: Served, retained: Retained) -> None:
+    retained.keep("a", "x")
+    words = ["-L", served.strict, "-t", f"{retained.topic}/a", "-t", "$share/group/a", "-C", "1", "-W", "10"]
+    result = command("sub", *words)
+    assert (result.exit_code, result.stdout) == (0, "x\n")
+    assert result.stderr == (
+        "Warning: the broker refused the subscription: '$share/group/a' 0x9E shared subscriptions not supported\n"
+    )
+    result = command("sub", *words, "--quiet")
+    assert (result.exit_code, result.output) == (0, "x\n")
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_a_filter_that_the_broker_alone_refuses(command: Command, version: str) -> None:
+    level = MQTT_5_0 if version == "5" else MQTT_3_1_1
+    granted = encode(Suback(1, [0, 0x87 if version == "5" else 0x80]), level)
+    with Scripted(encode(Connack(ReasonCode.SUCCESS), level), granted, b"") as server:
+        result = command("sub", "-p", str(server.port), "-V", version, "-t", "a", "-t", "b", "-E", "-W", "10")
+    said = "0x87 not authorized" if version == "5" else "0x80 unspecified error"
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"Warning: the broker refused the subscription: 'b' {said}\n"
 
 
 def test_a_filter_that_the_broker_does_not_take(command: Command, served: Served) -> None:

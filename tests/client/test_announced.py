@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+import trio
+from trio.testing import MockClock
+
+from broker.client import connect
 from broker.client.announced import NO_MAXIMUM, Announced
 from broker.client.errors import PublishRefused, SubscribeRefused
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import NO_PROPERTIES, Publish, Subscribe
+from broker.packets.types import NO_PROPERTIES, Properties, Publish, Subscribe
 from tests.client.line import Line, kinds
+from tests.client.server import Peer, Server
 from tests.statements import statement
 
 
@@ -60,3 +66,41 @@ def test_what_the_connack_rules_out_is_not_asked_for() -> None:
     assert isinstance(packet, Subscribe)
     assert packet.properties is NO_PROPERTIES
     assert plain.error is None
+
+
+@statement("MQTT5-3.2.2-17", "MQTT5-3.2.2-18", "MQTT5-3.3.2-7")
+async def test_topic_aliases(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    server = Server()
+    three, one = Properties(), Properties()
+    three.topic_alias_maximum, one.topic_alias = 3, 1
+    peers: list[Peer] = []
+
+    async def serve() -> None:
+        peers.append(await server.accept(properties=three))
+
+    nursery.start_soon(serve)
+    async with connect(stream=server.open) as client:
+        for topic, qos in (("a/é", 0), ("a/é", 1), ("b", 0), ("b", 2), ("a/é", 0)):
+            client.publish_nowait(topic, "x", qos, properties=one)
+        packets = [await peers[0].expect(Publish) for _ in range(5)]
+        assert [(packet.topic, packet.topic_alias) for packet in packets] == [
+            *[("a/é", 1), ("", 1), ("b", 1)],
+            *[("", 1), ("a/é", 1)],
+        ]
+        assert {packet.payload for packet in packets} == {b"x"}
+        await peers[0].cut()
+        peer = await server.accept(session_present=True, properties=three)
+        again = [await peer.expect(Publish) for _ in range(2)]
+        assert [(packet.topic, packet.topic_alias, packet.dup) for packet in again] == [
+            ("a/é", 1, True),
+            ("b", 1, True),
+        ]
+        above = Properties()
+        above.topic_alias = 4
+        with pytest.raises(PublishRefused, match="Topic Alias Maximum is 3"):
+            await client.publish("a", properties=above)
+        await peer.cut()
+        peer = await server.accept(session_present=True)
+        with pytest.raises(PublishRefused, match="Topic Alias Maximum is 0"):
+            await client.publish("a", properties=one)
+        nursery.start_soon(peer.leave)

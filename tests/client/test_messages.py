@@ -90,6 +90,15 @@ async def test_refused(autojump_clock: MockClock, nursery: trio.Nursery, how: st
         await peer.nothing(1)
 
 
+async def test_partly_refused(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    async with connected() as (client, peer):
+        nursery.start_soon(peer.grant, 1, ReasonCode.NOT_AUTHORIZED)
+        async with client.subscribe("a", "b", qos=1, partly=True) as messages:
+            assert (messages.granted, messages.refused) == ({"a": 1}, {"b": ReasonCode.NOT_AUTHORIZED})
+            await peer.send(message("a", b"x"))
+            assert (await messages.receive()).payload == b"x"
+
+
 async def test_acknowledged_when_the_next_is_asked_for(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     async with connected() as (client, peer):
         nursery.start_soon(peer.grant)

@@ -14,7 +14,6 @@ from broker.client.errors import (
 )
 from broker.client.message import Will
 from broker.client.protocol import Unsubscription
-from broker.client.subscriptions import Subscription
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import (
@@ -34,7 +33,6 @@ from broker.packets.types import (
     Pubrel,
     Suback,
     Subscribe,
-    SubscriptionRequest,
     Unsuback,
     Unsubscribe,
 )
@@ -425,21 +423,6 @@ def test_subscriptions_are_renewed_when_the_session_is_lost() -> None:
         line.send(Suback(packet.packet_identifier, [2]))
     line.lose()
     assert line.connect(session_present=True) == []
-
-
-@pytest.mark.parametrize("version", [MQTT_3_1_1, MQTT_5_0])
-def test_user_properties_go_with_every_subscribe(version: int) -> None:
-    line = Line(version, session_expiry_interval=60)
-    subscription = Subscription([SubscriptionRequest("a", 1)], 100, [("overflow", "latest"), ("b", "c")])
-    line.protocol.subscribe(subscription)
-    for _ in range(2):
-        (packet,) = line.connect()
-        assert isinstance(packet, Subscribe)
-        given = of(user_properties=[("overflow", "latest"), ("b", "c")], subscription_identifiers=[1])
-        assert packet.properties == (given if version == MQTT_5_0 else NO_PROPERTIES)
-        line.send(Suback(packet.packet_identifier, [1]))
-        line.lose()
-    assert subscription.done
 
 
 def test_a_renewal_may_be_refused() -> None:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import pytest
 
 from broker.client.deliveries import Delivery
-from broker.client.errors import Disconnected
+from broker.client.errors import Disconnected, SubscribeRefused
 from broker.client.message import Message
 from broker.client.subscriptions import CACHED_ROUTES, Subscription, Subscriptions
-from broker.packets.types import SubscriptionRequest
+from broker.packets.reasons import ReasonCode
+from broker.packets.types import (
+    MQTT_3_1_1,
+    MQTT_5_0,
+    NO_PROPERTIES,
+    Suback,
+    Subscribe,
+    SubscriptionRequest,
+    Unsubscribe,
+)
+from tests.client.line import Line, of
 from tests.client.server import message
 
 
@@ -218,3 +228,62 @@ def test_an_arrival_is_told_once() -> None:
     one.end(error)
     assert calls == [1, -1]
     assert one.ended is error
+
+
+# -- SUBSCRIBE and SUBACK
+
+
+@pytest.mark.parametrize("version", [MQTT_3_1_1, MQTT_5_0])
+def test_user_properties_go_with_every_subscribe(version: int) -> None:
+    line = Line(version, session_expiry_interval=60)
+    subscription = Subscription([SubscriptionRequest("a", 1)], 100, [("overflow", "latest"), ("b", "c")])
+    line.protocol.subscribe(subscription)
+    for _ in range(2):
+        (packet,) = line.connect()
+        assert isinstance(packet, Subscribe)
+        given = of(user_properties=[("overflow", "latest"), ("b", "c")], subscription_identifiers=[1])
+        assert packet.properties == (given if version == MQTT_5_0 else NO_PROPERTIES)
+        line.send(Suback(packet.packet_identifier, [1]))
+        line.lose()
+    assert subscription.done
+
+
+def test_a_part_may_be_enough() -> None:
+    line = Line(session_expiry_interval=60)
+    requests = [SubscriptionRequest(name, 1) for name in ("a", "b/#", "c")]
+    subscription = Subscription(requests, 100, partly=True)
+    line.protocol.subscribe(subscription)
+    (packet,) = line.connect(wildcard_subscription_available=0)
+    assert isinstance(packet, Subscribe)
+    assert [request.topic_filter for request in packet.requests] == ["a", "c"]
+    assert line.send(Suback(packet.packet_identifier, [1, ReasonCode.NOT_AUTHORIZED])) == []
+    assert (subscription.done, subscription.error, subscription.granted) == (True, None, {"a": 1})
+    assert subscription.refused == {
+        "b/#": ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
+        "c": ReasonCode.NOT_AUTHORIZED,
+    }
+    line.lose()
+    (packet,) = line.connect()  # the next Server may take more
+    assert isinstance(packet, Subscribe)
+    assert [request.topic_filter for request in packet.requests] == ["a", "b/#", "c"]
+    line.send(Suback(packet.packet_identifier, [1, 1, ReasonCode.NOT_AUTHORIZED]))
+    assert (subscription.granted, list(subscription.refused)) == ({"a": 1, "b/#": 1}, ["c"])
+    line.protocol.leave(subscription, keep=False)
+    (unsubscribe,) = line.out()
+    assert isinstance(unsubscribe, Unsubscribe)
+    assert unsubscribe.topic_filters == ["a", "b/#"]
+
+
+@pytest.mark.parametrize("ruled_out", [False, True])
+def test_no_part_is_not_enough(ruled_out: bool) -> None:
+    line = Line()
+    line.connect(wildcard_subscription_available=0 if ruled_out else 1)
+    subscription = Subscription([SubscriptionRequest(name, 1) for name in ("a/#", "b/#")], 100, partly=True)
+    line.protocol.subscribe(subscription)
+    packets = line.out()
+    assert len(packets) == (0 if ruled_out else 1)
+    for packet in packets:
+        assert isinstance(packet, Subscribe)
+        assert line.send(Suback(packet.packet_identifier, [ReasonCode.NOT_AUTHORIZED] * 2)) == []
+    assert isinstance(subscription.error, SubscribeRefused)
+    assert list(subscription.error.reasons) == ["a/#", "b/#"]
