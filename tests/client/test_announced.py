@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-import trio
-from trio.testing import MockClock
 
 from broker.client import connect
 from broker.client.announced import NO_MAXIMUM, Announced
@@ -14,6 +14,10 @@ from broker.packets.types import NO_PROPERTIES, Properties, Publish, Subscribe
 from tests.client.line import Line, kinds
 from tests.client.server import Peer, Server
 from tests.statements import statement
+
+if TYPE_CHECKING:
+    import trio
+    from trio.testing import MockClock
 
 
 def test_what_is_not_mentioned_is_there() -> None:
