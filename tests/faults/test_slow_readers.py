@@ -171,3 +171,30 @@ def test_publishers_wait_while_slow_readers_hold_too_much(tmp_path: Path) -> Non
         assert read_some(bystander, 2) == b"\xd0\x00"
         for each in (*stopped, publisher, bystander):
             each.close()
+
+
+def test_large_snapshots_do_not_hold_up_others(tmp_path: Path) -> None:
+    """20,000 retained topics go to three readers at once; whoever asks something meanwhile has his answer soon."""
+    topics = 20_000
+    with running(tmp_path, ("tcp",)) as broker:
+        publisher = connected(broker, "publisher")
+        packets = [encode(Publish(f"state/{number}", bytes(100), retain=True), V4) for number in range(topics)]
+        publisher.sendall(b"".join(packets) + encode(Pingreq(), V4))
+        assert read_some(publisher, 2) == b"\xd0\x00"
+        readers = [connected(broker, f"reader {number}") for number in range(3)]
+        left = {reader: sum(len(packet) for packet in packets) + 5 for reader in readers}
+        for reader in readers:
+            reader.sendall(encode(Subscribe(1, [SubscriptionRequest("#")]), V4))
+        worst = 0.0
+        while left:
+            start = time.monotonic()
+            publisher.sendall(encode(Pingreq(), V4))
+            assert read_some(publisher, 2) == b"\xd0\x00"
+            worst = max(worst, time.monotonic() - start)
+            for reader in list(left):
+                left[reader] -= len(reader.recv(100_000))
+                if not left[reader]:
+                    del left[reader]
+        assert worst < 0.5, "a slice of a snapshot is a few milliseconds"
+        for each in (publisher, *readers):
+            each.close()
