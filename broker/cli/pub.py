@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -16,6 +16,7 @@ from broker.packets.types import MQTT_5_0, Properties
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from io import BufferedReader
 
     from broker.client import Client, Publishing
 
@@ -201,14 +202,11 @@ class _Lines:
         self._quiet = quiet
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        import trio
-
         from broker.cli.running import print_error
 
         number = 0
-        while line := await trio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
+        async for line in _lines_of_stdin():
             number += 1
-            line = line.removesuffix(b"\n")
             try:
                 payload = encode(line, self._encoding) if line else b""
             except PayloadError as error:
@@ -216,3 +214,19 @@ class _Lines:
                 self.code = 1
             else:
                 yield payload
+
+
+async def _lines_of_stdin() -> AsyncIterator[bytes]:
+    """Without their ends. What is there is read at once: a thread for every line would cost more than the line."""
+    import trio
+
+    stdin = cast("BufferedReader", sys.stdin.buffer)
+    begun = bytearray()
+    while data := await trio.to_thread.run_sync(stdin.read1, 65_536, abandon_on_cancel=True):
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            yield bytes(begun) + line
+            begun.clear()
+        begun += rest
+    if begun:
+        yield bytes(begun)

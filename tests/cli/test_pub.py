@@ -157,6 +157,23 @@ def test_many_lines_all_arrive_in_order(served: Served, command: Command, topic:
     assert (code, out.decode(), err) == (0, lines, b"")
 
 
+def test_a_line_of_any_length_and_one_that_comes_in_parts(served: Served, command: Command, topic: str) -> None:
+    assert command("pub", "-L", served.mqtt, "-t", f"{topic}/probe", "-m", "x", "-r", "-q", "1").exit_code == 0
+    long = b"x" * 300_000
+    with Process("sub", "-L", served.mqtt, "-t", f"{topic}/#", "-q", "1", "-C", "5", "-W", "30") as sub:
+        assert sub.popen.stdout is not None
+        assert sub.popen.stdout.readline() == b"x\n"  # the subscription is there
+        with Process("pub", "-L", served.mqtt, "-t", f"{topic}/l", "-l", "-q", "1") as pub:
+            assert pub.popen.stdin is not None
+            pub.popen.stdin.write(b"first\nsec")
+            pub.popen.stdin.flush()
+            assert sub.popen.stdout.readline() == b"first\n"  # at once, not with the end of stdin
+            pub.popen.stdin.write(b"ond\n" + long + b"\nlast")
+            assert pub.wait() == (0, b"", b"")
+        code, out, err = sub.wait()
+    assert (code, out, err) == (0, b"second\n" + long + b"\nlast\n", b"")
+
+
 @pytest.mark.parametrize("words", [["-l"], ["-m", "x", "--repeat", "5"]])
 def test_several_are_on_their_way_and_all_are_acknowledged(command: Command, words: list[str]) -> None:
     three = Properties()
