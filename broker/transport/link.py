@@ -200,6 +200,7 @@ class Link:
             self.unsent = None
             self.watch(self.interest & ~WRITE)
             self.pump.stalled.pop(self, None)
+            self.pump.linger(self)
             self._hear_out()
             return -1
 

@@ -303,7 +303,7 @@ class Pump:
     def _tick_link(self, link: Link, kind: int, now: float) -> None:
         limits = link.layers.limits
         if kind == LINGERING:
-            link.close()
+            link.abort(link.failure, now)
         elif kind == STALLED:
             due = link.progress_at + limits.write_stall_timeout
             if link not in self.stalled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING
 
@@ -354,6 +355,30 @@ async def test_writing_into_a_reset_connection_ends_it(bench: Bench) -> None:
     assert link.closed
     assert link.layers.connection.ended
     assert not bench.pump.links
+
+
+class Jammed(socket.socket):
+    """Sends no more, for a reason that does not end the connection."""
+
+    def send(self, data: object, flags: int = 0) -> int:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+
+async def test_a_socket_that_fails_to_send_is_read_for_a_while_only(bench: Bench) -> None:
+    listener = bench.listen()
+    watcher, client = bench.connected(listener, "w"), bench.connected(listener)
+    watcher.send(subscribe("a"))
+    watcher.expect("Suback")
+    link = bench.link
+    link.socket = Jammed(fileno=link.socket.detach())
+    client.send(PINGREQ)
+    client.send(publish("a"))
+    watcher.expect("Publish")
+    bench.advance(LINGER)
+    assert link.closed
+    assert link.layers.connection.end_reason == "connection lost: No buffer space available"
+    assert "c" not in bench.broker.sessions
+    client.end()
 
 
 async def test_abort_is_at_once_and_once(bench: Bench) -> None:
