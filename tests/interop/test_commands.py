@@ -90,7 +90,10 @@ def test_sub_prints_what_comes_at_every_qos(door: Door, version: str, root: str)
 
 
 @every_version
-def test_lines_of_stdin_arrive_in_order(door: Door, version: str, root: str) -> None:
+@pytest.mark.parametrize("own_door", ["tcp", "ws"])
+def test_lines_of_stdin_arrive_in_order(served: RunningBroker, own_door: str, version: str, root: str) -> None:
+    """With our broker between them: Mosquitto 2.0.11 leaves out messages of a burst of QoS 2, as its own log shows."""
+    door = served.doors[own_door]
     sent = [f"line {number}" for number in range(200)]
     with subscribed(door, version, root, "-q", "2") as lines:
         subprocess.run(
