@@ -6,13 +6,20 @@ it is. So whatever takes seconds in life takes none here.
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import socket
 import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
+from broker.core.grants import Grant
 from broker.packets.decode import Decoder, DecoderLimits
 from broker.packets.encode import encode
+from broker.packets.reasons import ReasonCode
 from broker.packets.types import (
     MQTT_5_0,
     Connect,
@@ -29,11 +36,13 @@ from broker.websocket.frames import BINARY, message_frame
 from tests.core.parts import limits, new_broker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    import pytest
 
     from broker.core.broker import Broker
     from broker.core.limits import Limits
-    from broker.core.ports import Authenticator
+    from broker.core.ports import Authenticator, Peer, Refusal
     from broker.transport.link import Link
 
 PATIENCE: Final = 5.0  # real seconds for what a busy machine does at once
@@ -314,3 +323,112 @@ class Bench:
         for client in self._clients:
             client.socket.close()
         self.pump.close()
+
+
+# -- Whom a pump has to do with
+
+
+class Broken(Grant):
+    """Fails when asked about "boom"."""
+
+    def __init__(self) -> None:
+        super().__init__(everything=False)
+
+    def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
+        if topic == "boom":
+            raise RuntimeError("out of order")
+        return ReasonCode.SUCCESS
+
+
+class Grants:
+    def __init__(self, answer: Grant | Refusal | Exception) -> None:
+        self.answer = answer
+
+    def authenticate(self, connect: Connect, peer: Peer) -> Grant | Refusal:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Exhausted(socket.socket):
+    """A listening socket whose process has no file descriptor left."""
+
+    failures = 1_000_000  # still to come
+    error = errno.EMFILE
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(self.error, os.strerror(self.error))
+        return super().accept()
+
+
+def exhaust(listener: Listener, error: int = errno.EMFILE) -> Exhausted:
+    listener.socket = exhausted = Exhausted(fileno=listener.socket.detach())
+    exhausted.setblocking(False)
+    exhausted.error = error
+    return exhausted
+
+
+class Running:
+    """A Pump that runs, and Clients as Trio sockets."""
+
+    def __init__(self, bench: Bench, nursery: trio.Nursery) -> None:
+        self.bench = bench
+        self.pump = bench.pump
+        self.woken = 0
+        self.listener = bench.listen()
+        nursery.start_soon(self.pump.run, nursery, self.wake)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    async def client(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream(self.listener.host, self.listener.port)
+
+    async def connected(self, client_identifier: str = "c") -> trio.SocketStream:
+        client = await self.client()
+        await client.send_all(connect(client_identifier))
+        assert names(bytes(await client.receive_some())) == ["Connack"]
+        return client
+
+
+class Waiting:
+    """An authenticator that thinks."""
+
+    def __init__(self) -> None:
+        self.go = trio.Event()
+        self.answer: Grant | Refusal | Exception = Grant()
+        self.asked = 0
+        self.gone = 0
+
+    def authenticate(self, connect: Connect, peer: Peer) -> Grant | Refusal | Awaitable[Grant | Refusal]:
+        if connect.client_identifier == "quick":
+            return Grant()
+        return self._think()
+
+    async def _think(self) -> Grant | Refusal:
+        self.asked += 1
+        try:
+            await self.go.wait()
+        except trio.Cancelled:
+            self.gone += 1
+            raise
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(5):
+        while not condition():  # noqa: ASYNC110 - seen from outside: nobody there would set an Event
+            await trio.sleep(0.002)
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the broker logged as errors."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

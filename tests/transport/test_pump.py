@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import resource
 import socket
@@ -12,21 +11,37 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from broker.core.grants import Grant
-from broker.core.ports import Peer, Refusal
+from broker.core.ports import Refusal
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import Connack, Connect, Disconnect, Pingreq
+from broker.packets.types import Connack, Disconnect, Pingreq
 from broker.transport.pump import ACCEPT_PAUSE, ACCEPTED_AT_ONCE, WATERMARK_LOOK
 from broker.websocket.frames import BINARY, PING
 from tests.core.parts import limits
 from tests.statements import statement
-from tests.transport.parts import UPGRADE, Bench, complete, connect, frame, frames, names, packets, publish, subscribe
+from tests.transport.parts import (
+    UPGRADE,
+    Bench,
+    Broken,
+    Grants,
+    Running,
+    Waiting,
+    complete,
+    connect,
+    errors,
+    exhaust,
+    frame,
+    frames,
+    names,
+    packets,
+    publish,
+    soon,
+    subscribe,
+    warnings,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from broker.transport.listeners import Listener
+    from collections.abc import AsyncIterator
 
 PINGREQ = encode(Pingreq(), 5)
 
@@ -38,37 +53,7 @@ async def bench() -> AsyncIterator[Bench]:
     bench.close()
 
 
-def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-
-
 # -- Bugs
-
-
-class Broken(Grant):
-    """Fails when asked about "boom"."""
-
-    def __init__(self) -> None:
-        super().__init__(everything=False)
-
-    def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
-        if topic == "boom":
-            raise RuntimeError("out of order")
-        return ReasonCode.SUCCESS
-
-
-class Grants:
-    def __init__(self, answer: Grant | Refusal | Exception) -> None:
-        self.answer = answer
-
-    def authenticate(self, connect: Connect, peer: Peer) -> Grant | Refusal:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
 
 
 @statement("MQTT5-4.13.2-1", "MQTT311-4.8.0-2")
@@ -118,12 +103,13 @@ async def test_a_bug_in_a_flush_ends_one_connection(
     assert errors(caplog) == ["a bug, met in the connection of one"]
 
 
+def disconnected(connection: object, now: float, will: bool) -> None:
+    raise RuntimeError("a Will in disorder")
+
+
 async def test_a_bug_on_the_way_to_the_end_still_ends_it(
     bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def disconnected(connection: object, now: float, will: bool) -> None:
-        raise RuntimeError("a Will in disorder")
-
     client = bench.connected(bench.listen())
     monkeypatch.setattr(bench.broker, "disconnected", disconnected)
     client.send(b"\x00\x00")  # a malformed packet
@@ -137,10 +123,6 @@ async def test_a_bug_that_the_end_repeats_is_survived(
     bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.broker.authenticator = Grants(Broken())
-
-    def disconnected(connection: object, now: float, will: bool) -> None:
-        raise RuntimeError("even so")
-
     client = bench.connected(bench.listen())
     monkeypatch.setattr(bench.broker, "disconnected", disconnected)
     client.send(publish("boom"))
@@ -174,10 +156,6 @@ async def test_closing_is_complete_whatever_a_connection_does(
 ) -> None:
     listener = bench.listen()
     clients = [bench.connected(listener, str(number)) for number in range(3)]
-
-    def disconnected(connection: object, now: float, will: bool) -> None:
-        raise RuntimeError("never")
-
     monkeypatch.setattr(bench.broker, "disconnected", disconnected)
     bench.pump.close()
     assert not bench.pump.links
@@ -230,26 +208,6 @@ async def test_a_full_listener_lets_nobody_in_until_one_leaves(bench: Bench, cap
     first.close()
     bench.connected(listener, "3")
     assert listener.connections == 2
-
-
-class Exhausted(socket.socket):
-    """A listening socket whose process has no file descriptor left."""
-
-    failures = 1_000_000  # still to come
-    error = errno.EMFILE
-
-    def accept(self) -> tuple[socket.socket, object]:
-        if self.failures:
-            self.failures -= 1
-            raise OSError(self.error, os.strerror(self.error))
-        return super().accept()
-
-
-def exhaust(listener: Listener, error: int = errno.EMFILE) -> Exhausted:
-    listener.socket = exhausted = Exhausted(fileno=listener.socket.detach())
-    exhausted.setblocking(False)
-    exhausted.error = error
-    return exhausted
 
 
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
@@ -445,8 +403,6 @@ async def test_publishers_wait_while_slow_readers_hold_too_much(caplog: pytest.L
     slow.send(subscribe("#"))
     slow.expect("Suback")
     publisher, idle = bench.connected(listener, "p"), bench.connected(listener, "idle")
-    publisher.send(encode(Pingreq(), 5))
-    publisher.expect("Pingresp")
     link = bench.fill("slow")
     bench.advance(WATERMARK_LOOK)
     of_publisher = next(each for each in bench.pump.links.values() if each.layers.connection.name == "p")
@@ -502,29 +458,6 @@ async def test_a_publisher_that_is_not_read_is_not_silent() -> None:
 # -- As a task
 
 
-class Running:
-    """A Pump that runs, and Clients as Trio sockets."""
-
-    def __init__(self, bench: Bench, nursery: trio.Nursery) -> None:
-        self.bench = bench
-        self.pump = bench.pump
-        self.woken = 0
-        self.listener = bench.listen()
-        nursery.start_soon(self.pump.run, nursery, self.wake)
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    async def client(self) -> trio.SocketStream:
-        return await trio.open_tcp_stream(self.listener.host, self.listener.port)
-
-    async def connected(self, client_identifier: str = "c") -> trio.SocketStream:
-        client = await self.client()
-        await client.send_all(connect(client_identifier))
-        assert names(bytes(await client.receive_some())) == ["Connack"]
-        return client
-
-
 @pytest.fixture
 async def running(bench: Bench) -> AsyncIterator[Running]:
     with trio.fail_after(10):
@@ -543,10 +476,9 @@ async def test_the_task_serves(running: Running) -> None:
     assert not running.pump.links
 
 
-async def test_other_tasks_live_under_constant_traffic(running: Running, nursery: trio.Nursery) -> None:
-    """Echoes without a pause, so that the poller always has something: still others have their turn."""
+async def test_other_tasks_live_under_constant_traffic(running: Running) -> None:
+    """The poller always has something: still others have their turn."""
     client = await running.connected()
-    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     poll = running.pump.poller.poll
     idle = 0
 
@@ -566,38 +498,6 @@ async def test_other_tasks_live_under_constant_traffic(running: Running, nursery
     assert turns >= 5, "every 5 ms, as asked"
     running.pump.poller.poll = poll  # type: ignore[method-assign]
     await client.aclose()
-
-
-class Waiting:
-    """An authenticator that thinks."""
-
-    def __init__(self) -> None:
-        self.go = trio.Event()
-        self.answer: Grant | Refusal | Exception = Grant()
-        self.asked = 0
-        self.gone = 0
-
-    def authenticate(self, connect: Connect, peer: Peer) -> Grant | Refusal | Awaitable[Grant | Refusal]:
-        if connect.client_identifier == "quick":
-            return Grant()
-        return self._think()
-
-    async def _think(self) -> Grant | Refusal:
-        self.asked += 1
-        try:
-            await self.go.wait()
-        except trio.Cancelled:
-            self.gone += 1
-            raise
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-async def soon(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(5):
-        while not condition():  # noqa: ASYNC110 - seen from outside: nobody there would set an Event
-            await trio.sleep(0.002)
 
 
 async def test_an_authenticator_that_waits_stops_its_own_link_alone(running: Running) -> None:
