@@ -275,9 +275,9 @@ class Broker:
         for delivery in plan.deliveries:
             session = delivery.session
             if no_local and session is source:
-                if delivery.own is None:
+                if delivery.skip_own:
                     continue
-                delivery = delivery.own
+                delivery = delivery.own or delivery
             try:
                 outcome = session.deliver(message, delivery, now)
             except Exception as error:  # a bug is the receiver's, never the publisher's

@@ -75,6 +75,12 @@ _DISCONNECT_REASONS: Final = REASONS_FROM_SERVER[DISCONNECT]
 _CONNACK_REASONS: Final = REASONS_FROM_SERVER[CONNACK]
 
 
+REFUSED_BECAUSE: Final = {
+    int(ReasonCode.NOT_AUTHORIZED): "this Client may not publish to this topic",
+    int(ReasonCode.QUOTA_EXCEEDED): "a receiver's queue or the store of retained messages had no room for it",
+}
+
+
 class Connection:
     """See the module. `now` is monotonic seconds everywhere."""
 
@@ -294,7 +300,7 @@ class Connection:
         if qos and self.version == 5 and self.in_flight() >= limits.receive_maximum:
             raise ProtocolError(
                 ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"{limits.receive_maximum} messages unacknowledged"
-            )  # [MQTT-3.3.4-9]
+            )  # [MQTT-3.3.4-7]
         topic = publish.topic
         if topic.startswith("$SYS/"):
             reason: int = ReasonCode.NOT_AUTHORIZED
@@ -312,8 +318,19 @@ class Connection:
             session.received.add(identifier)
         if self.version < 5 or not reason:
             self._acknowledge(puback(identifier) if qos == 1 else pubrec(identifier))
-        else:
+        elif reason < 0x80:
             self._acknowledge(acknowledgement(PUBACK if qos == 1 else PUBREC, identifier, reason, 5))
+        else:
+            self._acknowledge(self._refusal(Puback if qos == 1 else Pubrec, identifier, reason))
+
+    def _refusal(self, kind: type[Puback] | type[Pubrec], identifier: int, reason: int) -> bytes:
+        """A negative PUBACK or PUBREC, with a Reason String where the Client wants it [MQTT-3.1.2-29] and can take it."""
+        detail = REFUSED_BECAUSE.get(reason, "")
+        if detail and self.problem_information:
+            data = encode(kind(identifier, reason, _with_reason_string(detail)), 5)
+            if not self.maximum_packet_size or len(data) <= self.maximum_packet_size:  # [MQTT-3.4.2-2]
+                return data
+        return encode(kind(identifier, reason), 5)
 
     def in_flight(self) -> int:
         """Messages of QoS 1 and 2 that this Network Connection has brought and that are not seen through.

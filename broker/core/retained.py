@@ -40,12 +40,16 @@ class RetainedMessages:
         self.maximum_bytes = maximum_bytes
 
     def set(self, message: ApplicationMessage) -> bool:
-        """Keep `message` in place of an older one of its topic [MQTT-3.3.1-5]; False where a bound forbids it."""
+        """Keep `message` in place of an older one of its topic [MQTT-3.3.1-5].
+
+        False where a bound forbids it: then the older one goes too, for it is no longer true.
+        """
         node = self._dollar_root if message.topic.startswith("$") else self._root
         path = self._find(message.topic)
         old = path.message if path is not None else None
         more = message.size - (old.size if old is not None else 0)
         if self.bytes + more > self.maximum_bytes or (old is None and self.count >= self.maximum_messages):
+            self.remove(message.topic)
             return False
         for level in message.topic.split("/"):
             child = node.children.get(level)
@@ -105,13 +109,18 @@ class RetainedMessages:
         levels = topic_filter.split("/")
         last = len(levels)
         root = self._dollar_root if topic_filter.startswith("$") else self._root
-        stack: list[tuple[TopicNode, int]] = [(root, 0)]
+        # Nodes to visit, level by level, and how many levels of the filter are behind them.
+        stack: list[tuple[Iterator[TopicNode], int]] = [(iter((root,)), 0)]
         visited = 0
         while stack:
+            nodes, at = stack[-1]
+            node = next(nodes, None)
+            if node is None:
+                stack.pop()
+                continue
             visited += 1
             if visited % STRETCH == 0:
                 yield None
-            node, at = stack.pop()
             if at == last:
                 if node.message is not None:
                     yield node.message
@@ -120,13 +129,15 @@ class RetainedMessages:
             if level == "#":
                 if node.message is not None:
                     yield node.message
-                stack.extend([(child, at) for child in reversed(node.children.values())])
+                if node.children:
+                    stack.append((iter(list(node.children.values())), at))
             elif level == "+":
-                stack.extend([(child, at + 1) for child in reversed(node.children.values())])
+                if node.children:
+                    stack.append((iter(list(node.children.values())), at + 1))
             else:
                 found = node.children.get(level)
                 if found is not None:
-                    stack.append((found, at + 1))
+                    stack.append((iter((found,)), at + 1))
 
     def _find(self, topic: str) -> TopicNode | None:
         node = self._dollar_root if topic.startswith("$") else self._root

@@ -68,8 +68,8 @@ class Subscription:
 class Delivery:
     """How one Session gets a message: what its matching subscriptions add up to.
 
-    `own` is what it gets of messages that it published itself: another Delivery where only some of its subscriptions
-    are No Local, None where all are [MQTT-3.8.3-3]. `plain` says that nothing in here changes the bytes of a message
+    Of messages that it published itself the Session gets nothing with `skip_own`, where all its subscriptions are No
+    Local, and `own`, where only some are [MQTT-3.8.3-3]. `plain` says that nothing in here changes the bytes of a message
     of QoS 0. `group` is set where this is the turn of a member of a shared subscription.
     """
 
@@ -83,6 +83,7 @@ class Delivery:
         "retain_as_published",
         "retained",
         "session",
+        "skip_own",
     )
 
     def __init__(
@@ -103,7 +104,8 @@ class Delivery:
         self.group = group
         self.retained = retained  # sent because of a new subscription: RETAIN is 1 [MQTT-3.3.1-8]
         self.plain = not identifiers and not retain_as_published and not retained
-        self.own: Delivery | None = self
+        self.own: Delivery | None = None
+        self.skip_own = False
 
 
 class ShareGroup:
@@ -373,7 +375,7 @@ class SubscriptionTree:
             if no_local:
                 others = [each for each in subscriptions if not each.no_local]
                 if not others:
-                    delivery.own = None
+                    delivery.skip_own = True
                 elif len(others) < len(subscriptions):
                     delivery.own = _add_up(session, others)
             result.append(delivery)
@@ -386,7 +388,7 @@ def _alone(subscription: Subscription) -> Delivery:
     if delivery is None:
         delivery = subscription.delivery = _add_up(subscription.session, [subscription])
         if subscription.no_local:
-            delivery.own = None
+            delivery.skip_own = True
     return delivery
 
 

@@ -388,6 +388,21 @@ def test_acknowledgements_of_what_nobody_sent(version: int) -> None:
 # -- Topic Aliases
 
 
+@statement("MQTT5-3.1.2-29", "MQTT5-3.4.2-2", "MQTT5-3.5.2-2")
+@pytest.mark.parametrize(("qos", "kind"), [(1, Puback), (2, Pubrec)])
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [({}, True), ({"request_problem_information": 0}, False), ({"maximum_packet_size": 40}, False)],
+)
+def test_a_refusal_says_why(qos: int, kind: type[Puback] | type[Pubrec], values: dict[str, int], told: bool) -> None:
+    connection = connect(new_broker(), "c", **values)
+    send(connection, Publish("$SYS/broker/uptime", b"x", qos=qos, packet_identifier=7))
+    (packet,) = said(connection)
+    assert isinstance(packet, kind)
+    assert (packet.packet_identifier, packet.reason) == (7, ReasonCode.NOT_AUTHORIZED)
+    assert (packet.properties.reason_string is not None) is told
+
+
 def test_topic_aliases_both_ways() -> None:
     broker = new_broker()
     reader = connect(broker, "reader", topic_alias_maximum=1)

@@ -172,7 +172,7 @@ def test_deliveries_remembered_are_bounded_and_shared() -> None:
         tree.add(each)
     plans = [tree.plan(f"f/{number}") for number in range(2)]
     assert all(one is other for one, other in zip(plans[0].deliveries, plans[1].deliveries, strict=True))
-    assert [each.own is None for each in plans[0].deliveries[:2]] == [True, False]
+    assert [each.skip_own for each in plans[0].deliveries[:2]] == [True, False]
     assert tree._remembered == 4 * DELIVERIES_A_PLAN
     tree.plan("f/2")
     assert list(tree._plans) == ["f/2"]
@@ -277,13 +277,14 @@ def test_overflow_is_that_of_any_subscription_that_says_so() -> None:
 def test_no_local() -> None:
     plan, delivery = added_up(("a", 2, {}), ("#", 0, {}))
     assert not plan.no_local
-    assert delivery.own is delivery
+    assert (delivery.skip_own, delivery.own) == (False, None)
     plan, delivery = added_up(("a", 2, {"no_local": True}))
     assert plan.no_local
-    assert delivery.own is None
+    assert delivery.skip_own
     plan, delivery = added_up(("a", 2, {"no_local": True, "identifier": 1}), ("#", 1, {"identifier": 2}))
     assert delivery.maximum_qos == 2
     assert set(delivery.identifiers) == {1, 2}
+    assert not delivery.skip_own
     assert delivery.own is not None
     assert (delivery.own.maximum_qos, delivery.own.identifiers) == (1, (2,))
 
@@ -293,9 +294,8 @@ def test_no_local_of_one_is_not_that_of_others() -> None:
     one, other = session("one"), session("other")
     tree.add(Subscription(one, "a", "", 0, no_local=True))
     tree.add(Subscription(other, "a", "", 0))
-    own = {each.session.client_identifier: each.own for each in tree.plan("a").deliveries}
-    assert own["one"] is None
-    assert own["other"] is not None
+    skipped = {each.session.client_identifier: each.skip_own for each in tree.plan("a").deliveries}
+    assert skipped == {"one": True, "other": False}
 
 
 def test_a_node_is_empty_without_any_of_its_parts() -> None:
