@@ -123,8 +123,9 @@ def running(
         broker.wait_for_listeners(list(types))
         yield broker
         broker.ask_to_end()
-        assert process.wait(STOP_SECONDS) == 0
+        status = process.wait(STOP_SECONDS)
         text = log.read_text()
+        assert status == 0, text[-4000:]
         assert "Traceback" not in text, text[-4000:]
         assert "a bug" not in text, text[-4000:]
     finally:
