@@ -17,6 +17,10 @@ from broker import __version__
 from broker.config import Config
 from broker.core.broker import Broker
 from broker.core.limits import Limits
+from broker.core.message import ApplicationMessage, expiry
+from broker.packets.properties import forwarded_properties
+from broker.packets.reasons import ReasonCode
+from broker.packets.topics import check_topic_name
 from broker.transport.complaints import log
 from broker.transport.layers import HTTP, MQTT, Layers
 from broker.transport.listeners import Listener, listen
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from broker.core.ports import Authenticator, Peer, Watcher
+    from broker.packets.types import Properties
 
 CHECKPOINT = 0.05  # seconds; a checkpoint costs 0.1 ms, which less than one message in a hundred should meet
 MACOS_OPEN_MAX = 10_240  # what macOS grants although it calls the limit infinite
@@ -44,6 +49,8 @@ class Server:
         self._pump = Pump(self.broker, checkpoint)
         self._ticker = Ticker(self.broker, self._pump)
         self._stream_limits = Limits()
+        self._stopping = trio.CancelScope(shield=True)
+        self._workers: trio.Nursery | None = None
         self._working = trio.CancelScope(shield=True)  # a cancelled caller says goodbye too: `_stop` bounds how long
 
     async def serve_stream(
@@ -68,6 +75,34 @@ class Server:
         )
         self._settle(now)
         await serve_stream(stream, layers, self.broker, self._settle)
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes | str,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> ReasonCode:
+        """Publish from within the program, as a Client would; an empty `payload` with `retain` clears a topic.
+
+        Returns what a PUBACK would say: SUCCESS, 0x10 where nobody subscribes, 0x97 where a queue has no room. Raises
+        ProtocolError for a Topic Name that is none.
+        """
+        check_topic_name(topic)
+        now = trio.current_time()
+        data = payload.encode() if isinstance(payload, str) else payload
+        forwarded = b""
+        interval = -1
+        if properties is not None:
+            forwarded = forwarded_properties(properties)
+            if properties.message_expiry_interval is not None:
+                interval = properties.message_expiry_interval
+        message = ApplicationMessage(topic, data, 0, qos, retain, forwarded, expiry(interval, now, 0))
+        reason = self.broker.publish(message, None, now)
+        self._settle(now)
+        return ReasonCode(reason)
 
     def _settle(self, now: float) -> None:
         self._pump.flush(now)
@@ -98,6 +133,7 @@ class Server:
         try:
             with self._working:
                 async with trio.open_nursery() as nursery:
+                    self._workers = nursery
                     nursery.start_soon(self._pump.run, nursery, self._ticker.check)
                     nursery.start_soon(self._ticker.run)
         finally:
@@ -109,8 +145,19 @@ class Server:
         now = trio.current_time()
         self.broker.shut_down(now)
         self._settle(now)
-        with trio.move_on_after(self.broker.limits.shutdown_timeout, shield=True):
+        self._stopping.deadline = now + self.broker.limits.shutdown_timeout
+        with self._stopping:
             await self._pump.all_closed()
+
+    def stop_at_once_on(self, signals: AsyncIterator[int]) -> None:
+        """A signal from now on ends the waiting for what is unsent."""
+        if self._workers is not None:
+            self._workers.start_soon(self._hear, signals)
+
+    async def _hear(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            log.warning("%s again: closing at once", signal.Signals(number).name)
+            self._stopping.cancel()
 
 
 @asynccontextmanager
@@ -169,9 +216,9 @@ async def run(
             gc.set_threshold(COLLECT_AFTER, 20, 100)
             if started is not None:
                 started(server)
-            async for number in signals:
-                log.info("%s: shutting down", signal.Signals(number).name)
-                break
+            number = await anext(signals)
+            log.info("%s: shutting down", signal.Signals(number).name)
+            server.stop_at_once_on(signals)
 
 
 def _raise_file_limit() -> None:

@@ -19,12 +19,13 @@ from trio.testing import memory_stream_pair
 
 import broker
 from broker import server as server_module
+from broker.client import connect as connect_client
 from broker.config import Config, ConfigError, ListenerConfig
 from broker.core.grants import Grant
 from broker.core.ports import Peer as Stranger
 from broker.core.ports import Refusal
-from broker.packets.reasons import ReasonCode
-from broker.packets.types import MQTT_3_1_1, MQTT_5_0, Connect, Disconnect, Publish
+from broker.packets.reasons import ProtocolError, ReasonCode
+from broker.packets.types import MQTT_3_1_1, MQTT_5_0, Connect, Disconnect, Properties, Publish
 from broker.transport.listeners import ListenError
 from broker.transport.pump import Pump
 from tests.scripted import Peer, WebSocketStream
@@ -460,6 +461,30 @@ def test_a_signal_ends_it_in_order(number: signal.Signals) -> None:
         assert process.returncode == 0
 
 
+def test_a_second_signal_waits_for_nobody() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", RUN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            port = process.stdout.readline().split()[0]
+            with socket.create_connection(("127.0.0.1", int(port))) as client:
+                client.settimeout(10)
+                client.sendall(connect("c"))
+                assert names(client.recv(1000)) == ["Connack"]
+                process.send_signal(signal.SIGINT)
+                assert names(client.recv(1000)) == ["Disconnect"]
+                before = time.monotonic()
+                process.send_signal(signal.SIGINT)  # the peer does not close: it would be waited for
+                output, errors = process.communicate(timeout=10)
+                assert time.monotonic() - before < 1.5
+        finally:
+            process.kill()
+        assert output == "the end\n"
+        assert "SIGINT again: closing at once" in errors
+        assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("soft", "hard", "most", "expected"),
     [
@@ -488,3 +513,22 @@ def test_as_many_files_as_may_be(
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
     server_module._raise_file_limit()
     assert asked[: len(expected)] == expected
+
+
+async def test_the_program_publishes_itself() -> None:
+    async with broker.serve(config("tcp")) as server, connect_client(server.listeners[0].url) as client:
+        assert server.publish("a/b", "nobody") == ReasonCode.NO_MATCHING_SUBSCRIBERS
+        assert server.publish("kept", b"here", qos=1, retain=True) == ReasonCode.NO_MATCHING_SUBSCRIBERS
+        async with client.subscribe("#", qos=1) as messages:
+            kept = await messages.receive()
+            assert (kept.topic, kept.payload, kept.qos, kept.retain) == ("kept", b"here", 1, True)
+            properties = Properties()
+            properties.message_expiry_interval = 60
+            properties.content_type = "text/plain"
+            assert server.publish("a/b", "text", qos=1, properties=properties) == ReasonCode.SUCCESS
+            message = await messages.receive()
+            assert (message.topic, message.payload, message.retain) == ("a/b", b"text", False)
+            assert message.properties.content_type == "text/plain"
+            assert message.properties.message_expiry_interval in (59, 60)
+        with pytest.raises(ProtocolError):
+            server.publish("a/#", b"")

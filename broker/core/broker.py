@@ -73,7 +73,7 @@ class Broker:
         self.connections: dict[Connection, None] = {}
         self.dirty: list[Outbox] = []
         self.staging: dict[Connection, None] = {}  # connections with acknowledgements that wait for the store
-        self.faults: list[tuple[Connection, Exception]] = []  # bugs that are no peer's fault, for the log
+        self.faults: list[tuple[Connection | None, Exception]] = []  # bugs that are no peer's fault, for the log
         self._doomed: list[tuple[Connection, ReasonCode, str]] = []
         self.deadlines = Deadlines()
         self.keep_alive = KeepAliveRing()
@@ -124,7 +124,7 @@ class Broker:
         """
         while self._doomed:
             connection, reason, detail = self._doomed.pop()
-            connection.end(reason, detail, now)
+            self._end(connection, reason, detail, now)
         dirty = self.dirty
         if not dirty:
             return
@@ -148,29 +148,14 @@ class Broker:
             if connection.state == CONNECTED:
                 overdue = connection.last_received + connection.keep_alive_seconds
                 if overdue <= now:
-                    connection.end(ReasonCode.KEEP_ALIVE_TIMEOUT, "nothing received in 1.5 x Keep Alive", now)
+                    self._end(connection, ReasonCode.KEEP_ALIVE_TIMEOUT, "nothing received in 1.5 x Keep Alive", now)
                 else:
                     self.keep_alive.add(connection, overdue)
         for at, kind, subject in self.deadlines.due(now):
-            if kind == HANDSHAKE:
-                assert isinstance(subject, Connection)
-                if subject.state < CONNECTED:
-                    subject.end(ReasonCode.SERVER_BUSY, "no complete CONNECT in time", now)
-            elif kind == WILL:
-                assert isinstance(subject, Session)
-                if subject.will_at == at:
-                    self._publish_will(subject, now)
-            elif kind == SESSION_EXPIRY:
-                assert isinstance(subject, Session)
-                if subject.expires_at == at and subject.connection is None:
-                    self.stats.clients_expired += 1
-                    self.end_session(subject, now)
-            elif kind == RETAINED_EXPIRY:
-                assert isinstance(subject, ApplicationMessage)
-                self.retained.expire(subject)
-            elif kind == SYS:
-                self._sys.update(now)
-                self._remember(now + self.limits.sys_interval, SYS, self)
+            try:
+                self._due(at, kind, subject, now)
+            except Exception as error:  # a bug with one must not keep the others from their time
+                self.faults.append((None, error))
 
     def start(self, now: float) -> None:
         """Begin to publish `$SYS/broker/#`, where the limits want it."""
@@ -190,7 +175,7 @@ class Broker:
         """Say goodbye to everybody: DISCONNECT 0x8B to 5.0 Clients. Call `flush` afterwards; accept no more."""
         self._shutting_down = True
         for connection in list(self.connections):
-            connection.end(ReasonCode.SERVER_SHUTTING_DOWN, "the server is shutting down", now)
+            self._end(connection, ReasonCode.SERVER_SHUTTING_DOWN, "the server is shutting down", now)
 
     # -- A Connection
 
@@ -367,6 +352,34 @@ class Broker:
                 self._deliver_shared(delivery.group, message, now)
 
     # -- Parts
+
+    def _due(self, at: float, kind: int, subject: object, now: float) -> None:
+        if kind == HANDSHAKE:
+            assert isinstance(subject, Connection)
+            if subject.state < CONNECTED:
+                subject.end(ReasonCode.SERVER_BUSY, "no complete CONNECT in time", now)
+        elif kind == WILL:
+            assert isinstance(subject, Session)
+            if subject.will_at == at:
+                self._publish_will(subject, now)
+        elif kind == SESSION_EXPIRY:
+            assert isinstance(subject, Session)
+            if subject.expires_at == at and subject.connection is None:
+                self.stats.clients_expired += 1
+                self.end_session(subject, now)
+        elif kind == RETAINED_EXPIRY:
+            assert isinstance(subject, ApplicationMessage)
+            self.retained.expire(subject)
+        elif kind == SYS:
+            self._remember(now + self.limits.sys_interval, SYS, self)
+            self._sys.update(now)
+
+    def _end(self, connection: Connection, reason: ReasonCode, detail: str, now: float) -> None:
+        """End one of several; a bug in ending it is not the others'."""
+        try:
+            connection.end(reason, detail, now)
+        except Exception as error:
+            self.faults.append((connection, error))
 
     def _deliver_shared(self, group: ShareGroup, message: ApplicationMessage, now: float) -> int:
         try:

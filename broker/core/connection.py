@@ -324,7 +324,7 @@ class Connection:
             self._acknowledge(self._refusal(Puback if qos == 1 else Pubrec, identifier, reason))
 
     def _refusal(self, kind: type[Puback] | type[Pubrec], identifier: int, reason: int) -> bytes:
-        """A negative PUBACK or PUBREC, with a Reason String where the Client wants it [MQTT-3.1.2-29] and can take it."""
+        """A negative PUBACK or PUBREC; with a Reason String if the Client wants one [MQTT-3.1.2-29] and can take it."""
         detail = REFUSED_BECAUSE.get(reason, "")
         if detail and self.problem_information:
             data = encode(kind(identifier, reason, _with_reason_string(detail)), 5)

@@ -69,8 +69,8 @@ class Delivery:
     """How one Session gets a message: what its matching subscriptions add up to.
 
     Of messages that it published itself the Session gets nothing with `skip_own`, where all its subscriptions are No
-    Local, and `own`, where only some are [MQTT-3.8.3-3]. `plain` says that nothing in here changes the bytes of a message
-    of QoS 0. `group` is set where this is the turn of a member of a shared subscription.
+    Local, and `own`, where only some are [MQTT-3.8.3-3]. `plain` says that nothing in here changes the bytes of a
+    message of QoS 0. `group` is set where this is the turn of a member of a shared subscription.
     """
 
     __slots__ = (

@@ -120,7 +120,8 @@ class Pump:
             log.error("a bug, met while ending a connection", exc_info=bug)
         if broker.faults:
             for connection, error in broker.faults:
-                log.error("a bug, met while writing to %s", connection.name, exc_info=error)
+                name = connection.name if connection is not None else "what was due"
+                log.error("a bug, met with %s", name, exc_info=error)
             broker.faults.clear()
 
     def bug(self, link: Link, error: Exception, now: float) -> None:

@@ -63,7 +63,7 @@ def test_after_a_refusing_pubrec_the_same_identifier_is_a_new_message() -> None:
     publisher = pair.connected("p")
     for _ in range(3):
         publisher.send(publish(MQTT_5_0, "a", b"x", 4, 7))
-        publisher.receive_bytes(raw(0x50, b"\x00\x07\x87"))
+        assert publisher.receive(Pubrec).reason == ReasonCode.NOT_AUTHORIZED
     publisher.send(Pubrel(7))
     assert publisher.receive(Pubcomp).reason == ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
 

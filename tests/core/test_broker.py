@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker.core.broker import NO_LIMIT, Broker, MemoryStore
+from broker.core.deadlines import HANDSHAKE
 from broker.core.limits import Limits
 from broker.core.session import Session
 from broker.packets.reasons import ReasonCode
@@ -595,3 +596,12 @@ def test_the_end_takes_staged_acknowledgements_along() -> None:
     store.safe = 9
     broker.committed(0.0)
     assert said(connection) == []
+
+
+def test_a_bug_in_what_is_due_keeps_no_other_from_its_time() -> None:
+    broker = new_broker()
+    broker.deadlines.add(1.0, HANDSHAKE, "no Connection")
+    connection = accept(broker)
+    broker.tick(6.0)
+    assert connection.ended
+    assert [(of, type(error)) for of, error in broker.faults] == [(None, AssertionError)]

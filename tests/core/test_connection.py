@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -394,7 +394,7 @@ def test_acknowledgements_of_what_nobody_sent(version: int) -> None:
     ("values", "told"),
     [({}, True), ({"request_problem_information": 0}, False), ({"maximum_packet_size": 40}, False)],
 )
-def test_a_refusal_says_why(qos: int, kind: type[Puback] | type[Pubrec], values: dict[str, int], told: bool) -> None:
+def test_a_refusal_says_why(qos: int, kind: type[Puback] | type[Pubrec], values: dict[str, Any], told: bool) -> None:
     connection = connect(new_broker(), "c", **values)
     send(connection, Publish("$SYS/broker/uptime", b"x", qos=qos, packet_identifier=7))
     (packet,) = said(connection)

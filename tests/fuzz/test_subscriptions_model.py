@@ -67,7 +67,9 @@ def check(
         assert delivery.retain_as_published == any(each.retain_as_published for each in subscriptions)
         assert sorted(delivery.identifiers) == sorted(each.identifier for each in subscriptions if each.identifier)
         others = [each for each in subscriptions if not each.no_local]
-        assert (delivery.own is None) == (not others)
+        assert delivery.skip_own == (not others)
+        if not delivery.skip_own:
+            assert (delivery.own is None) == (len(others) == len(subscriptions))
         if delivery.own is not None:
             assert delivery.own.maximum_qos == max(each.maximum_qos for each in others)
             assert sorted(delivery.own.identifiers) == sorted(each.identifier for each in others if each.identifier)

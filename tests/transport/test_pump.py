@@ -175,7 +175,7 @@ async def test_a_fault_while_writing_to_a_receiver_is_logged(bench: Bench, caplo
     publisher.send(PINGREQ)
     publisher.expect("Pingresp")
     assert names(receiver.end()) == ["Disconnect"]
-    assert errors(caplog) == ["a bug, met while writing to r"]
+    assert errors(caplog) == ["a bug, met with r"]
 
 
 # -- Accepting
