@@ -183,7 +183,9 @@ class LimitsConfig(_Table):
         "for a slow one under `drop-oldest` and `latest`.",
     )
     queue_bytes: Size = Field(
-        default=_LIMITS.queue_bytes, ge=1, description="Bytes of messages that wait in one Session, its Client away or slow."
+        default=_LIMITS.queue_bytes,
+        ge=1,
+        description="Bytes of messages that wait in one Session, its Client away or slow.",
     )
     outbox_hard_bytes: Size = Field(
         default=_LIMITS.outbox_hard_bytes,
