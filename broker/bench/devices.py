@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from random import Random
 from typing import ClassVar, Final
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 DAY: Final = 86_400.0
 
@@ -53,7 +54,7 @@ class Drift:
         return self.value
 
 
-class Device:
+class Device(ABC):
     """The base of all devices. `topic` is its root; `<topic>/state` holds its retained birth and last will."""
 
     kind: ClassVar[str]
@@ -67,17 +68,17 @@ class Device:
         self._time = -1.0
         self.build()
 
+    @abstractmethod
     def build(self) -> None:
         """Set up the model; `self.chance` is ready."""
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self, now: float, elapsed: float) -> None:
         """Move the model on to `now`, `elapsed` seconds after the last time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sweep(self) -> list[Reading]:
         """What all sensors say at this moment; at least one Reading."""
-        raise NotImplementedError
 
     def next_message(self, now: float) -> tuple[str, bytes, int]:
         """Topic, payload and QoS of the next message: the readings of a sweep one by one, then a new sweep at `now`."""

@@ -49,7 +49,7 @@ def encode(content: bytes, encoding: str) -> bytes:
     value = _parse_json(text)
     if encoding == "json":
         return text.strip().encode()
-    import msgpack  # type: ignore[import-untyped]
+    import msgpack
 
     try:
         packed: bytes = msgpack.packb(value)

@@ -4,7 +4,7 @@ import itertools
 import json
 from random import Random
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import pytest
 
 from broker.bench.devices import MIXED, SCENARIOS, Device, Drift, build_fleet, daylight

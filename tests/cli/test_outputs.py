@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import pytest
 
 from broker.cli.formats import Received

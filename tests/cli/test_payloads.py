@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import pytest
 
 from broker.cli.payloads import PayloadError, Value, decode, encode, legible, to_json

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 from rich.console import Console
 
 from broker.bench.devices import build_fleet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -67,12 +67,12 @@ if TYPE_CHECKING:
         ({"url": "mqtt://x", "client_identifier": "\0"}, "U\\+0000"),
     ],
 )
-def test_what_cannot_be_sent(arguments: dict[str, object], why: str) -> None:
+def test_what_cannot_be_sent(arguments: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        connect(**arguments)  # type: ignore[arg-type]
+        connect(**arguments)
 
 
-async def said(arguments: dict[str, object]) -> Connect:
+async def said(arguments: dict[str, Any]) -> Connect:
     """The CONNECT that these arguments give."""
     server = Server()
     connects: list[Connect] = []
@@ -85,7 +85,7 @@ async def said(arguments: dict[str, object]) -> Connect:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
-        async with connect(stream=server.open, **arguments):  # type: ignore[arg-type]
+        async with connect(stream=server.open, **arguments):
             pass
     return connects[0]
 
@@ -115,7 +115,7 @@ async def test_versions(autojump_clock: MockClock, version: str, level: int) -> 
         ({"session_expiry_interval": 7, "reconnect": False}, 7),
     ],
 )
-async def test_session_expiry(autojump_clock: MockClock, arguments: dict[str, object], expected: int | None) -> None:
+async def test_session_expiry(autojump_clock: MockClock, arguments: dict[str, Any], expected: int | None) -> None:
     assert (await said(arguments)).properties.session_expiry_interval == expected
 
 
@@ -362,15 +362,15 @@ class Place:
         self._door = door
         self._nursery = nursery
 
-    def connect(self, **settings: object) -> Connecting:
-        arguments: dict[str, object] = {"reconnect": False, **settings}
+    def connect(self, **settings: Any) -> Connecting:
+        arguments: dict[str, Any] = {"reconnect": False, **settings}
         if self._door in ("tcp", "ws", "unix"):
             arguments["url"] = self.server.listeners[0].url
         else:
             arguments["stream"] = self._stream
             if self._door == "memory ws":
                 arguments["url"] = "ws://broker/mqtt"
-        return connect(**arguments)  # type: ignore[arg-type]
+        return connect(**arguments)
 
     async def _stream(self) -> trio.abc.Stream:
         ours, theirs = memory_stream_pair()
@@ -384,7 +384,7 @@ class Place:
 @pytest.fixture(params=DOORS)
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     door: str = request.param
-    listeners: list[dict[str, object]] = []
+    listeners: list[dict[str, Any]] = []
     if door in ("tcp", "ws"):
         listeners = [{"type": door, "host": "127.0.0.1", "port": 0}]
     elif door == "unix":

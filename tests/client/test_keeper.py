@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -49,8 +49,8 @@ async def server() -> Server:
     return Server()
 
 
-def connecting(server: Server, **settings: object) -> Connecting:
-    return connect(stream=server.open, reconnect=BACKOFF, **settings)  # type: ignore[arg-type]
+def connecting(server: Server, **settings: Any) -> Connecting:
+    return connect(stream=server.open, reconnect=BACKOFF, **settings)
 
 
 class Publishing:
@@ -303,7 +303,7 @@ async def test_a_single_stream_is_not_opened_again(
 class connecting_to:
     """A Client and the Server's end of its first Network Connection."""
 
-    def __init__(self, server: Server, nursery: trio.Nursery, **settings: object) -> None:
+    def __init__(self, server: Server, nursery: trio.Nursery, **settings: Any) -> None:
         self._server = server
         self._nursery = nursery
         self._connecting = connecting(server, **settings)

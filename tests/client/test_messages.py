@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def connected(session_present: bool = False, **settings: object) -> AsyncIterator[tuple[Client, Peer]]:
+async def connected(session_present: bool = False, **settings: Any) -> AsyncIterator[tuple[Client, Peer]]:
     """A Client and its Server, who leave each other in order."""
     server = Server()
     peers: list[Peer] = []
@@ -29,7 +29,7 @@ async def connected(session_present: bool = False, **settings: object) -> AsyncI
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(accept)
-        async with connect(stream=server.open, **settings) as client:  # type: ignore[arg-type]
+        async with connect(stream=server.open, **settings) as client:
             await wait_all_tasks_blocked()
             yield client, peers[0]
             nursery.start_soon(peers[0].stream.aclose)
