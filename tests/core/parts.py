@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker.core.broker import Broker
+from broker.core.grants import Grant
 from broker.core.limits import Limits, ServerLimits
 from broker.core.message import NEVER, ApplicationMessage
 from broker.core.ports import Peer
 from broker.packets.decode import Decoder, DecoderLimits
 from broker.packets.encode import encode
+from broker.packets.reasons import ReasonCode
 from broker.packets.types import (
     MQTT_5_0,
     Connack,
@@ -168,3 +170,30 @@ def message(
     forwarded: bytes = b"",
 ) -> ApplicationMessage:
     return ApplicationMessage(topic, payload, 0, qos, retain, forwarded, expires_at)
+
+
+class Sink:
+    """Takes what the outbox holds, as a link does."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.flushes = 0
+        connection.outbox.sink = self
+
+    def flush(self) -> None:
+        self.flushes += 1
+        self.connection.outbox.take()
+        self.connection.outbox.sent()
+
+
+class Strict(Grant):
+    """May publish below `own/` and subscribe to what has no wildcard."""
+
+    def __init__(self) -> None:
+        super().__init__("ann", everything=False)
+
+    def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
+        return ReasonCode.SUCCESS if topic.startswith("own/") else ReasonCode.NOT_AUTHORIZED
+
+    def subscribe(self, topic_filter: str, qos: int) -> ReasonCode:
+        return ReasonCode.NOT_AUTHORIZED if "#" in topic_filter else ReasonCode.SUCCESS

@@ -15,6 +15,7 @@ from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connack, Disconnect, Pingreq, Puback, Pubcomp, Publish, Pubrec, Pubrel, Will
 from tests.core.parts import (
     LateStore,
+    Sink,
     accept,
     connect,
     kinds,
@@ -349,20 +350,6 @@ def test_nothing_is_due_without_cause() -> None:
     broker.tick(1e9)
     broker.flush(1e9)
     assert broker.dirty == []
-
-
-class Sink:
-    """Takes what the outbox holds, as a link does."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.flushes = 0
-        connection.outbox.sink = self
-
-    def flush(self) -> None:
-        self.flushes += 1
-        self.connection.outbox.take()
-        self.connection.outbox.sent()
 
 
 def test_a_round_flushes_each_outbox_once() -> None:

@@ -29,6 +29,7 @@ from broker.packets.types import (
 )
 from tests.core.parts import (
     LateStore,
+    Strict,
     accept,
     connect,
     kinds,
@@ -71,19 +72,6 @@ class Judge:
     def authenticate(self, connect: Connect, peer: Peer) -> Grant | Refusal | Awaitable[Grant | Refusal]:
         self.asked.append((connect.client_identifier, peer.address))
         return self.answer
-
-
-class Strict(Grant):
-    """May publish below `own/` and subscribe to what has no wildcard."""
-
-    def __init__(self) -> None:
-        super().__init__("ann", everything=False)
-
-    def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
-        return ReasonCode.SUCCESS if topic.startswith("own/") else ReasonCode.NOT_AUTHORIZED
-
-    def subscribe(self, topic_filter: str, qos: int) -> ReasonCode:
-        return ReasonCode.NOT_AUTHORIZED if "#" in topic_filter else ReasonCode.SUCCESS
 
 
 @statement("MQTT5-3.1.4-2", "MQTT311-3.1.4-2", "MQTT5-3.2.2-7")
