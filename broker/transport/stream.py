@@ -120,6 +120,7 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
             if connection.ended:
                 return
             link.dirty = trio.Event()
+            _drain(layers, settle)  # a walk over retained messages may have found none in its last stretch
             with trio.move_on_after(ping if ping > 0 else float("inf")) as idle:
                 await link.dirty.wait()
             if idle.cancelled_caught and layers.websocket and connection.state != AWAITING_CONNECT:
@@ -144,12 +145,16 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
             return
         outbox.sent()
         if not connection.ended:
-            now = trio.current_time()
-            try:
-                connection.drained(now)
-            except Exception as error:
-                _bug(layers, error, now)
-            settle(now)
+            _drain(layers, settle)
+
+
+def _drain(layers: Layers, settle: Callable[[float], None]) -> None:
+    now = trio.current_time()
+    try:
+        layers.connection.drained(now)
+    except Exception as error:
+        _bug(layers, error, now)
+    settle(now)
 
 
 async def _hear_out(link: StreamLink) -> None:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from broker.core.message import ApplicationMessage
+from broker.core.retained import STRETCH
+from broker.core.session import SLICE
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_3_1_1, MQTT_5_0, Publish, Suback, Subscribe, SubscriptionRequest, Will
 from tests.scripted import forwarded, texts
@@ -247,3 +250,14 @@ async def test_live_messages_pass_while_a_snapshot_is_on_its_way(socket_door: Do
             retained.add(message.topic)
     assert live == [b"%d" % number for number in range(20)]
     await subscriber.quiet()
+
+
+async def test_a_walk_past_many_that_do_not_match_comes_to_its_end(door: Door) -> None:
+    """A walk is cut into slices: the next must be taken although the last has found nothing to send."""
+    reader = await door.connect("reader")
+    assert door.server is not None
+    for number in range(2 * STRETCH * SLICE + 100):
+        door.server.broker.retained.set(ApplicationMessage(f"many/{number:06}/no", b"x", retain=True))
+    door.server.broker.retained.set(ApplicationMessage("many/last/yes", b"found", retain=True))
+    await reader.subscribe("many/+/yes")
+    assert texts([await reader.message()]) == [("many/last/yes", b"found")]
