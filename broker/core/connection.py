@@ -7,7 +7,7 @@ Reason Code for 5.0, a plain close for 3.x (section 4.13). Methods in the order 
     the transport     receive, authenticated, drained, lost
     packets           on_connect, on_publish, ... (one a packet type)
     the Session       send_new, send_again, send_at_most_once, send_retained, send_backlog
-    the Broker        end, keep_alive_overdue
+    the Broker        end
 """
 
 from __future__ import annotations
@@ -74,8 +74,7 @@ _DISCONNECT_REASONS: Final = REASONS_FROM_SERVER[DISCONNECT]
 # What may stand in a CONNACK (table 3-1).
 _CONNACK_REASONS: Final = REASONS_FROM_SERVER[CONNACK]
 
-
-REFUSED_BECAUSE: Final = {
+_REFUSED_BECAUSE: Final = {
     int(ReasonCode.NOT_AUTHORIZED): "this Client may not publish to this topic",
     int(ReasonCode.QUOTA_EXCEEDED): "a receiver's queue or the store of retained messages had no room for it",
 }
@@ -325,7 +324,7 @@ class Connection:
 
     def _refusal(self, kind: type[Puback] | type[Pubrec], identifier: int, reason: int) -> bytes:
         """A negative PUBACK or PUBREC; with a Reason String if the Client wants one [MQTT-3.1.2-29] and can take it."""
-        detail = REFUSED_BECAUSE.get(reason, "")
+        detail = _REFUSED_BECAUSE.get(reason, "")
         if detail and self.problem_information:
             data = encode(kind(identifier, reason, _with_reason_string(detail)), 5)
             if not self.maximum_packet_size or len(data) <= self.maximum_packet_size:  # [MQTT-3.4.2-2]

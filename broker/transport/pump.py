@@ -23,6 +23,7 @@ from broker.packets.reasons import ReasonCode
 from broker.transport.complaints import Complaints, log
 from broker.transport.layers import MQTT, Layers
 from broker.transport.link import LINGER, Link
+from broker.transport.listeners import Listener
 from broker.transport.poller import READ, WRITE, Poller
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.core.broker import Broker
-    from broker.transport.listeners import Listener
 
 LOOK: Final = 0.0005  # seconds to wait in the poller itself before sleeping through Trio (epoll makes it 1 ms)
 ACCEPTED_AT_ONCE: Final = 64
@@ -289,10 +289,10 @@ class Pump:
             if kind == WATERMARK:
                 self._look_at_watermark(now)
             elif kind == ACCEPT_AGAIN:
-                listener: Listener = subject  # type: ignore[assignment]  # the kind says so
+                assert isinstance(subject, Listener)
                 if self.accepting:
-                    listener.paused = False
-                    self.poller.change(listener.socket.fileno(), 0, READ)
+                    subject.paused = False
+                    self.poller.change(subject.socket.fileno(), 0, READ)
             else:
                 assert isinstance(subject, Link)
                 if not subject.closed:

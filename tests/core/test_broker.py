@@ -542,13 +542,13 @@ def test_an_acknowledgement_leaves_when_the_store_has_what_it_promises() -> None
     assert list(broker.staging) == [connection]
     store.safe = 2
     broker.committed(0.0)
-    assert [(type(each), each.packet_identifier) for each in said(connection)] == [(Pubrec, 1), (Puback, 2)]  # type: ignore[union-attr]
+    assert [(type(each), each.packet_identifier) for each in said(connection)] == [(Pubrec, 1), (Puback, 2)]
     assert list(broker.staging) == [connection]
     broker.committed(0.0)
     assert said(connection) == []
     store.safe = 4
     broker.committed(0.0)
-    assert [(type(each), each.packet_identifier) for each in said(connection)] == [(Pubrec, 3), (Pubcomp, 1)]  # type: ignore[union-attr]
+    assert [(type(each), each.packet_identifier) for each in said(connection)] == [(Pubrec, 3), (Pubcomp, 1)]
     assert not broker.staging
 
 
@@ -563,7 +563,7 @@ def test_no_acknowledgement_overtakes_one_that_waits() -> None:
     assert said(connection) == []
     broker.committed(0.0)
     send(connection, Publish("a", b"", qos=1, packet_identifier=3))
-    assert [each.packet_identifier for each in said(connection)] == [1, 2, 3]  # type: ignore[union-attr]
+    assert [each.packet_identifier for each in said(connection)] == [1, 2, 3]
 
 
 def test_others_do_not_wait() -> None:

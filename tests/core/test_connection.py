@@ -357,7 +357,7 @@ def test_a_refused_qos_2_message_may_come_again() -> None:
     connection = connect(broker, "c")
     for _ in range(2):
         send(connection, Publish("a", b"1", qos=2, packet_identifier=7))
-    assert [each.reason for each in said(connection)] == [ReasonCode.QUOTA_EXCEEDED, 0]  # type: ignore[union-attr]
+    assert [each.reason for each in said(connection)] == [ReasonCode.QUOTA_EXCEEDED, 0]
     assert payloads(spy) == [b"1"]
 
 
@@ -369,7 +369,7 @@ def test_acknowledgements_of_what_nobody_sent(version: int) -> None:
     expected = ["Pubrel", "Pubcomp"] if version == 5 else ["Pubrel", "Pubcomp", "Pubrel"]
     assert kinds(found) == expected
     if version == 5:
-        assert [each.reason for each in found] == [ReasonCode.PACKET_IDENTIFIER_NOT_FOUND] * 2  # type: ignore[union-attr]
+        assert [each.reason for each in found] == [ReasonCode.PACKET_IDENTIFIER_NOT_FOUND] * 2
     assert not connection.ended
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from broker.core.message import NEVER, ApplicationMessage, expiry, from_publish, from_will
@@ -15,9 +17,9 @@ from tests.statements import statement
 FORWARDED = b"\x01\x01" + b"\x26" + string("name") + string("value")  # Payload Format Indicator, a User Property
 
 
-def received(version: int, **fields: object) -> Publish:
+def received(version: int, **fields: Any) -> Publish:
     """A Publish as the decoder makes it."""
-    data = encode(Publish("a/b", b"payload", **fields), version)  # type: ignore[arg-type]
+    data = encode(Publish("a/b", b"payload", **fields), version)
     (packet,) = Decoder(DecoderLimits(), version).feed(data)
     assert isinstance(packet, Publish)
     return packet

@@ -251,11 +251,11 @@ def test_the_same_filter_again_replaces() -> None:
 # -- What a Delivery adds up to
 
 
-def added_up(*subscriptions: tuple[str, int, dict[str, object]]) -> tuple[Plan, Delivery]:
+def added_up(*subscriptions: tuple[str, int, dict[str, Any]]) -> tuple[Plan, Delivery]:
     tree = SubscriptionTree()
     one = session()
     for topic_filter, qos, options in subscriptions:
-        tree.add(Subscription(one, topic_filter, "", qos, **options))  # type: ignore[arg-type]
+        tree.add(Subscription(one, topic_filter, "", qos, **options))
     plan = tree.plan("a")
     return plan, plan.deliveries[0]
 

@@ -128,7 +128,7 @@ class Device:
         """Go on with what was open, on a new connection."""
 
     def read(self) -> bool:
-        """Read one packet and do what it asks for; whether there was one."""
+        """Read one packet and do what it asks for; whether there was one. A Publisher and a Subscriber differ here."""
         raise NotImplementedError
 
 

@@ -22,7 +22,7 @@ SECONDS = 10.0
 
 def properties(packet: str, **values: object) -> Properties:
     """Return the MQTT 5.0 properties `values` for a packet named as in `PacketTypes`."""
-    result = Properties(getattr(PacketTypes, packet))  # type: ignore[no-untyped-call]
+    result = Properties(getattr(PacketTypes, packet))  # type: ignore[no-untyped-call]  # paho leaves it out
     for name, value in values.items():
         setattr(result, name, value)
     return result

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import gmqtt  # type: ignore[import-untyped]
+import gmqtt
 import pytest
-from gmqtt.mqtt.constants import MQTTv50, MQTTv311  # type: ignore[import-untyped]
+from gmqtt.mqtt.constants import MQTTv50, MQTTv311
 
 if TYPE_CHECKING:
     from tests.interop.brokers import Door, RunningBroker

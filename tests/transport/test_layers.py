@@ -195,7 +195,7 @@ def test_a_message_may_be_larger_behind_a_connack_that_was_waited_for() -> None:
             return object()  # whoever is awaited is the door's business
 
     broker = new_broker()
-    broker.authenticator = Later()  # type: ignore[assignment]
+    broker.authenticator = Later()  # type: ignore[assignment]  # an awaitable is not needed here
     wire = Wire(HTTP, limits(connect_packet_size=1024), broker).upgraded()
     assert wire.feed(frame(connect())) == b""
     wire.connection.authenticated(Grant(), 0.0)

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,10 +26,10 @@ def opened() -> Iterator[Open]:
     """`listen`, closed at the end of the test."""
     made: list[Listener] = []
 
-    def open_one(kind: str = "tcp", **arguments: object) -> Listener:
+    def open_one(kind: str = "tcp", **arguments: Any) -> Listener:
         if kind != "unix":
             arguments = {"host": "127.0.0.1", **arguments}
-        listener = listen(kind, limits(), **arguments)  # type: ignore[arg-type]
+        listener = listen(kind, limits(), **arguments)
         made.append(listener)
         return listener
 
@@ -176,12 +176,12 @@ class At:
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "fe80::1%eth0"])
 def test_another_address_is_no_loopback(opened: Open, address: str) -> None:
-    assert not opened(host="0.0.0.0").is_loopback(At(address))  # type: ignore[arg-type]
+    assert not opened(host="0.0.0.0").is_loopback(At(address))  # type: ignore[arg-type]  # a stand-in
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_loopback_listener_need_not_look(opened: Open, host: str) -> None:
-    assert opened(host=host).is_loopback(At("192.0.2.1"))  # type: ignore[arg-type]
+    assert opened(host=host).is_loopback(At("192.0.2.1"))  # type: ignore[arg-type]  # a stand-in
 
 
 @pytest.mark.parametrize("nodelay", [True, False])
