@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from broker.core.ports import Authenticator, Peer, Watcher
     from broker.packets.types import Properties
 
-CHECKPOINT = 0.05  # seconds; a checkpoint costs 0.1 ms, which less than one message in a hundred should meet
 MACOS_OPEN_MAX = 10_240  # what macOS grants although it calls the limit infinite
 COLLECT_AFTER = 50_000  # more new objects than freed ones before the collector looks (a guess)
 
@@ -42,11 +41,11 @@ COLLECT_AFTER = 50_000  # more new objects than freed ones before the collector 
 class Server:
     """A running broker. `listeners` say where it listens (`url`, `host`, `port`, `type`); `broker` is the core."""
 
-    def __init__(self, config: Config, authenticator: Authenticator | None, checkpoint: float) -> None:
+    def __init__(self, config: Config, authenticator: Authenticator | None) -> None:
         self.config = config
         self.broker = Broker(config.server_limits(), authenticator, version=__version__)
         self.listeners: list[Listener] = []
-        self._pump = Pump(self.broker, checkpoint)
+        self._pump = Pump(self.broker)
         self._ticker = Ticker(self.broker, self._pump)
         self._stream_limits = Limits()
         self._stopping = trio.CancelScope(shield=True)
@@ -166,18 +165,16 @@ async def serve(
     *,
     authenticator: Authenticator | None = None,
     watchers: tuple[Watcher, ...] = (),
-    checkpoint: float = 0.005,
 ) -> AsyncIterator[Server]:
     """Run a broker for as long as the block lasts. Without a Config: TCP on 127.0.0.1:1883, WebSocket on :8080.
 
     Leaving the block shuts it down in an orderly way: DISCONNECT 0x8B to 5.0 Clients, outboxes flushed within
-    `server.shutdown_timeout`. While sockets keep it busy, the caller's own tasks have their turn every `checkpoint`
-    seconds. Raises ListenError when an address can't be had and ConfigError when a listener beyond
+    `server.shutdown_timeout`. Raises ListenError when an address can't be had and ConfigError when a listener beyond
     loopback would let anybody in.
     """
     config = config or Config.default()
     config.check_access(authenticated=authenticator is not None)
-    server = Server(config, authenticator, checkpoint)
+    server = Server(config, authenticator)
     server.broker.watchers = (_Log(), *watchers)
     fault: BaseException | None = None
     try:
@@ -210,7 +207,7 @@ async def run(
     """Serve until SIGTERM or SIGINT, then shut down in an orderly way. `started` is called once all listen."""
     _raise_file_limit()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with serve(config, authenticator=authenticator, checkpoint=CHECKPOINT) as server:
+        async with serve(config, authenticator=authenticator) as server:
             gc.collect()
             gc.freeze()
             gc.set_threshold(COLLECT_AFTER, 20, 100)

@@ -189,11 +189,6 @@ async def test_the_log_shows_strange_words_in_one_short_line(caplog: pytest.LogC
     assert "\u2028" not in refused
 
 
-async def test_the_caller_says_how_long_others_may_wait() -> None:
-    async with broker.serve(config(), checkpoint=0.25) as server:
-        assert server._pump.checkpoint == 0.25
-
-
 # -- Ending
 
 

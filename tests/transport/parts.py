@@ -232,7 +232,7 @@ class Bench:
     def __init__(self, authenticator: Authenticator | None = None, of: Limits | None = None, **server: Any) -> None:
         self.limits = of or limits()
         self.broker = new_broker(authenticator, **server)
-        self.pump = Pump(self.broker, 0.005)
+        self.pump = Pump(self.broker)
         self.now = self.pump.now
         self.wakes = 0  # rounds that had something ready
         self._clients: list[Client] = []

@@ -25,7 +25,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.broker = new_broker()
-        self.pump = Pump(self.broker, 0.005)
+        self.pump = Pump(self.broker)
         self.ticker = Ticker(self.broker, self.pump)
         self.ticks: list[float] = []
         tick = self.pump.tick
