@@ -16,7 +16,8 @@ ROOT: Final = Path(__file__).parent.parent
 SOURCES: Final = sorted((ROOT / "broker").rglob("*.py"))
 
 EVERYTHING: Final = frozenset(
-    {"packets", "websocket", "core", "transport", "store", "auth", "cluster", "web", "client", "bench", "cli"}
+    {"packets", "websocket", "core", "transport", "store", "auth", "cluster", "web", "client", "cli"}
+    | {"bench", "probe", "simulation"}
     | {"config", "server", "testing"}
 )
 BELOW_FLOOR_3: Final = frozenset({"packets", "websocket", "core", "transport"})
@@ -37,6 +38,8 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
     "web": BELOW_FLOOR_3,
     "client": BELOW_FLOOR_3,
     "bench": BELOW_FLOOR_3 | {"client"},
+    "probe": BELOW_FLOOR_3 | {"client"},
+    "simulation": BELOW_FLOOR_3 | {"client"},
     # the roof
     "config": frozenset({"core"}),
     "server": EVERYTHING - {"cli", "testing"} | {"__init__"},
