@@ -1,0 +1,60 @@
+"""What a run saw: counts, bytes and histograms of one worker, or of all of them added up.
+
+Counts and bytes named `…_in_window` belong to the measured seconds; the checks (`lost` and its kind) to the whole run,
+as a message that is lost during the warm-up is lost all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from broker.bench.histogram import Histogram
+
+SERIES_STEP = 0.25  # seconds between two points of a series
+
+
+@dataclass(slots=True)
+class Measured:
+    """Times in seconds, latencies in nanoseconds."""
+
+    # what was done in the measured seconds
+    seconds: float = 0.0
+    sent: int = 0  # messages published
+    received: int = 0  # messages that arrived at subscribers
+    acknowledged: int = 0  # QoS 1 and 2: exchanges that came to their end
+    bytes_sent: int = 0  # on the wire, WebSocket frames and heads included, TCP's own not
+    bytes_received: int = 0
+    mqtt_bytes_sent: int = 0  # of these, MQTT Control Packets; the rest is framing
+    mqtt_bytes_received: int = 0
+    frames_received: int = 0  # WebSocket
+    latency: Histogram = field(default_factory=Histogram)  # intended send time to arrival
+    acknowledgement: Histogram = field(default_factory=Histogram)  # intended send time to PUBACK or PUBCOMP
+    series: list[tuple[int, int]] = field(default_factory=list)  # (sent, received) of each SERIES_STEP
+
+    # connecting: from the TCP connect to CONNACK
+    connected: int = 0
+    connect: Histogram = field(default_factory=Histogram)
+    connect_seconds: float = 0.0  # from the first connect to the last CONNACK
+    connect_bytes_sent: int = 0  # of all handshakes: WebSocket head, CONNECT
+    connect_bytes_received: int = 0
+
+    # what was wrong, in the whole run
+    expected: int = 0  # deliveries that should have come
+    lost: int = 0
+    repeated: int = 0  # at QoS 1 a repetition is legal, and still counted
+    disordered: int = 0
+    corrupted: int = 0
+    refused: int = 0  # acknowledgements with a Reason Code of 0x80 or more
+    disconnected: int = 0  # connections that ended unasked
+    trouble: dict[str, int] = field(default_factory=dict)  # a sentence -> how often
+
+    # the generator itself, in the measured seconds
+    generator_cpu: float = 0.0  # CPU seconds of all workers
+    workers: int = 0
+    busiest: float = 0.0  # share of a core that the busiest worker used
+    latest: float = 0.0  # open loop: the most that a message was sent after it was due
+
+    @property
+    def ok(self) -> bool:
+        """Whether all arrived whole, in order and as often as the QoS promises, and every connection stood."""
+        return not (self.corrupted or self.disordered or self.refused or self.disconnected or self.trouble)
