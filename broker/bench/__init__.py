@@ -1,1 +1,1 @@
-"""Load and life for a broker: simulated devices, and the meter that counts what comes through."""
+"""Load for a broker, made from the same packets."""

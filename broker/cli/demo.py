@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from broker.bench.devices import MIXED, build_fleet
+from broker.simulation.devices import MIXED, build_fleet
 from broker.cli.simulate import show
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def demo(devices: int, rate: float, duration: float | None, no_table: bool) -> N
     from broker.cli.running import run
 
     async def work() -> int:
-        from broker.bench.fleet import Fleet
+        from broker.simulation.fleet import Fleet
 
         async with AsyncExitStack() as leaving:
             server = await _serve(leaving)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from broker.bench.devices import MIXED, SCENARIOS, build_fleet
+from broker.simulation.devices import MIXED, SCENARIOS, build_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broker.bench.fleet import Fleet
-    from broker.bench.meter import Meter
+    from broker.simulation.fleet import Fleet
+    from broker.simulation.meter import Meter
     from broker.client import Messages
 
 REFRESH: Final = 0.5  # seconds between two pictures of the table
@@ -70,7 +70,7 @@ def simulate(
         for line in describe():
             click.echo(line)
         return
-    from broker.bench.fleet import Fleet
+    from broker.simulation.fleet import Fleet
     from broker.cli.running import run
     from broker.client import parse
 
@@ -107,7 +107,7 @@ async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence
     """
     import trio
 
-    from broker.bench.meter import Meter
+    from broker.simulation.meter import Meter
     from broker.cli import table
     from broker.client import connect
 

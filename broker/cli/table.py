@@ -9,8 +9,8 @@ from broker.cli.payloads import decode, legible, to_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from broker.bench.fleet import Fleet
-    from broker.bench.meter import Meter
+    from broker.simulation.fleet import Fleet
+    from broker.simulation.meter import Meter
 
 SHOWN = 48  # characters of a last value
 

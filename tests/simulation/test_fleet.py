@@ -5,8 +5,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import broker
-from broker.bench.devices import build_fleet
-from broker.bench.fleet import Fleet, transport
+from broker.simulation.devices import build_fleet
+from broker.simulation.fleet import Fleet, transport
 from broker.client import CannotConnect, connect
 from broker.config import Config, ListenerConfig
 

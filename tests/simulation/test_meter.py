@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.bench.meter import WINDOW, Meter, row_of
+from broker.simulation.meter import WINDOW, Meter, row_of
 
 
 def transport_of(topic: str) -> str:

@@ -21,7 +21,7 @@ from broker.packets.types import Properties
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broker.bench.devices import Device
+    from broker.simulation.devices import Device
 
 CONNECTING: Final = 32  # devices that connect at a time
 ENDING_SECONDS: Final = 5.0  # for all devices to clear their state and to disconnect
