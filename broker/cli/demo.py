@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from broker.simulation.devices import MIXED, build_fleet
 from broker.cli.simulate import show
+from broker.simulation.devices import MIXED, build_fleet
 
 if TYPE_CHECKING:
     from broker.server import Server

@@ -13,9 +13,9 @@ from broker.simulation.devices import MIXED, SCENARIOS, build_fleet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broker.client import Messages
     from broker.simulation.fleet import Fleet
     from broker.simulation.meter import Meter
-    from broker.client import Messages
 
 REFRESH: Final = 0.5  # seconds between two pictures of the table
 LINE_EVERY: Final = 5.0  # seconds between two lines where nobody watches
@@ -70,9 +70,9 @@ def simulate(
         for line in describe():
             click.echo(line)
         return
-    from broker.simulation.fleet import Fleet
     from broker.cli.running import run
     from broker.client import parse
+    from broker.simulation.fleet import Fleet
 
     for url in urls:
         try:
@@ -107,9 +107,9 @@ async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence
     """
     import trio
 
-    from broker.simulation.meter import Meter
     from broker.cli import table
     from broker.client import connect
+    from broker.simulation.meter import Meter
 
     meter = Meter(fleet.transport_of)
     roots = dict.fromkeys(device.topic.split("/")[0] for device in fleet.devices)

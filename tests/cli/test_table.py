@@ -5,10 +5,10 @@ import io
 import msgpack
 from rich.console import Console
 
+from broker.cli.table import head, table, tail, transports
 from broker.simulation.devices import build_fleet
 from broker.simulation.fleet import Fleet
 from broker.simulation.meter import Meter
-from broker.cli.table import head, table, tail, transports
 
 URLS = ["mqtt://127.0.0.1:1", "ws://127.0.0.1:2/mqtt"]
 

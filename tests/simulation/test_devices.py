@@ -7,8 +7,8 @@ from random import Random
 import msgpack
 import pytest
 
-from broker.simulation.devices import MIXED, SCENARIOS, Device, Drift, build_fleet, daylight
 from broker.packets.topics import valid_topic_name
+from broker.simulation.devices import MIXED, SCENARIOS, Device, Drift, build_fleet, daylight
 
 NOON = 1_763_726_400.0  # 2025-11-21T12:00Z
 

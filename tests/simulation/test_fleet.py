@@ -5,10 +5,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import broker
-from broker.simulation.devices import build_fleet
-from broker.simulation.fleet import Fleet, transport
 from broker.client import CannotConnect, connect
 from broker.config import Config, ListenerConfig
+from broker.simulation.devices import build_fleet
+from broker.simulation.fleet import Fleet, transport
 
 NOON = 1_763_726_400.0
 
