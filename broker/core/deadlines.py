@@ -79,7 +79,7 @@ class KeepAliveRing:
         if bucket is None:
             self._buckets[second] = {connection: None}
             heapq.heappush(self._seconds, second)
-            self.first = self._seconds[0]
+            self.first = float(self._seconds[0])
         else:
             bucket[connection] = None
 
@@ -93,5 +93,5 @@ class KeepAliveRing:
         result: list[Connection] = []
         while self._seconds and self._seconds[0] <= now:
             result.extend(self._buckets.pop(heapq.heappop(self._seconds)))
-        self.first = self._seconds[0] if self._seconds else math.inf
+        self.first = float(self._seconds[0]) if self._seconds else math.inf
         return result
