@@ -1,50 +1,49 @@
 """Which sockets are ready: epoll on Linux, kqueue on macOS and the BSDs, behind one small class.
 
-The `selectors` module would make a key object for each event; this gives (file descriptor, mask) pairs. The poller's
-own descriptor becomes readable when a socket is ready, so that one Trio task can wait for all of them.
+The `selectors` module would make a key object for each event; this gives (file descriptor, mask) pairs. In a mask,
+WRITE says that there is room for more; any other bit says READ. The poller's own descriptor becomes readable when a
+socket is ready, so that one Trio task can wait for all of them.
 """
 
 from __future__ import annotations
 
 import select
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-READ: Final = 1
-WRITE: Final = 2
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ: Final = 1  # EPOLLIN
+WRITE: Final = 4  # EPOLLOUT
 
 if sys.platform == "linux":
 
     class Poller:
-        """Level-triggered. A hung-up or broken socket is reported as readable: reading it says what is wrong."""
+        """Level-triggered. A hung-up or broken socket is reported as readable: reading it says what is wrong.
+
+        `poll(seconds)` gives (fd, mask) of what is ready and waits at most so long; it is epoll's own.
+        """
 
         def __init__(self) -> None:
             self._epoll = select.epoll()
+            self.poll: Callable[[float], list[tuple[int, int]]] = self._epoll.poll
 
         def fileno(self) -> int:
             return self._epoll.fileno()
 
         def add(self, fd: int, interest: int) -> None:
-            self._epoll.register(fd, _EPOLL[interest])
+            self._epoll.register(fd, interest)
 
         def change(self, fd: int, before: int, interest: int) -> None:
             """`before` is the interest so far."""
-            self._epoll.modify(fd, _EPOLL[interest])
+            self._epoll.modify(fd, interest)
 
         def remove(self, fd: int, interest: int) -> None:
             self._epoll.unregister(fd)
 
-        def poll(self, seconds: float) -> list[tuple[int, int]]:
-            """(fd, READ | WRITE) of what is ready; waits at most `seconds`."""
-            return [
-                (fd, (WRITE if mask & select.EPOLLOUT else 0) | (READ if mask & ~select.EPOLLOUT else 0))
-                for fd, mask in self._epoll.poll(seconds)
-            ]
-
         def close(self) -> None:
             self._epoll.close()
-
-    _EPOLL: Final = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)
 
 else:
 

@@ -104,7 +104,7 @@ class Pump:
             try:
                 if mask & WRITE:
                     link.writable(now)
-                if mask & READ and not link.closed:
+                if mask != WRITE and not link.closed:
                     link.readable(now)
             except Exception as error:
                 self.bug(link, error, now)
