@@ -487,7 +487,7 @@ async def test_other_tasks_live_under_constant_traffic(running: Running) -> None
         idle += not (ready := poll(seconds))
         return ready or [(-1, 1)]  # as if a socket were always ready
 
-    running.pump.poller.poll = never_idle  # type: ignore[method-assign]  # to look on
+    running.pump.poller.poll = never_idle
     await client.send_all(PINGREQ)
     turns = 0
     with trio.move_on_after(0.1):
@@ -496,7 +496,7 @@ async def test_other_tasks_live_under_constant_traffic(running: Running) -> None
             turns += 1
     assert idle > 0
     assert turns >= 5, "every 5 ms, as asked"
-    running.pump.poller.poll = poll  # type: ignore[method-assign]  # to look on
+    running.pump.poller.poll = poll
     await client.aclose()
 
 
