@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """One thing to be compared: a URL under a short name, and the broker's process where it can be seen."""
+    """One thing to be compared: a URL under a short name, and the broker's process where it can be seen.
+
+    A user name and a password that are None are those of the Workload.
+    """
 
     label: str
     url: str
     pid: int | None = None
+    username: str | None = None
+    password: str | None = None
     software: str = ""  # what the broker calls itself, where it says
 
 
@@ -193,9 +198,9 @@ def _sum(histograms: Sequence[Histogram]) -> Histogram:
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
-    """All raw figures, for JSON; passwords are left out."""
+    """All raw figures, for JSON; user names and passwords are left out."""
     workload = comparison.workload.to_dict()
-    workload["password"] = None
+    workload["username"] = workload["password"] = None
     return {
         "subjects": [
             {"label": each.label, "url": _public(each.url), "pid": each.pid, "software": each.software}

@@ -1,0 +1,343 @@
+"""Runs one Workload against several subjects in interleaved rounds, and watches the broker's process meanwhile.
+
+The order turns with each round: A B, B A, A B. A short round comes first and is thrown away, so that no subject pays
+for what is done only once. Connections are opened for their own sake, too: a few hundred in each round for what a
+connect costs, and once, before any load, all subjects' at the same time for what a connection weighs; a broker that
+has given memory back to itself would otherwise seem to need none for the second subject.
+
+The load itself is made by `drive`, which is an argument, so that tests need neither a broker nor worker processes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from broker.bench.comparison import Comparison, Connections, Memory, Round, Subject
+from broker.bench.meter import Meter
+from broker.bench.processes import is_here, listening_on
+from broker.client import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.bench.measured import Measured
+    from broker.bench.workload import Workload
+
+ROUNDS: Final = 6  # the fewest that give a confidence of 95 % (broker/bench/statistics.py)
+CONNECTIONS: Final = 500
+MEASURING: Final = "measure"  # the phase of a run in which its seconds count
+
+_SHORT: Final = 1.0  # seconds of the round that is thrown away, at most
+_PAUSE: Final = 0.2  # seconds between two runs, for what is still being closed
+_SETTLE: Final = 0.5  # seconds until memory is looked at
+_FIRST_CONNECTIONS: Final = 32  # that pay what a broker pays once
+_AROUND: Final = 1.5  # seconds of a run that are not measured: a first guess
+
+
+class RunProgress(Protocol):
+    """What `drive` tells while it runs: `broker.bench.driver.Progress`."""
+
+    phase: str
+    connected: int
+    of: int
+    sent: int
+    received: int
+    elapsed: float
+    seconds: float
+
+
+class Drive(Protocol):
+    """`broker.bench.driver.drive`."""
+
+    async def __call__(
+        self, workload: Workload, *, workers: int = 0, progress: Callable[[RunProgress], None] | None = None
+    ) -> Measured: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a comparison is. `run` is None between two runs."""
+
+    stage: str  # "memory", "warm-up", "connect", "load"
+    label: str  # of the subject
+    round: int  # from 1; 0 before the first
+    rounds: int
+    done: float  # share of the whole, 0 to 1
+    remaining: float  # seconds, as far as can be told
+    run: RunProgress | None = None
+
+
+async def compare(
+    subjects: Sequence[Subject],
+    workload: Workload,
+    *,
+    drive: Drive,
+    rounds: int = ROUNDS,
+    connections: int = CONNECTIONS,
+    workers: int = 0,
+    pause: float = _PAUSE,
+    progress: Callable[[Progress], None] | None = None,
+) -> Comparison:
+    """Run `workload` against each of `subjects` in each of `rounds`; with one subject and one round it is a plain run.
+
+    `connections` are opened for what a connect costs and a connection weighs; 0 leaves that out. A subject without a
+    `pid` gets that of the process that listens at its URL, where that is on this machine and can be seen.
+
+    Raises what `drive` raises: BenchError and its kind. ValueError for no subjects, no rounds, or two subjects of one
+    name; NoSuchProcess for a `pid` that there is not.
+    """
+    if not subjects:
+        raise ValueError("nothing to compare")
+    if rounds < 1:
+        raise ValueError("a comparison takes at least one round")
+    if len({each.label for each in subjects}) < len(subjects):
+        raise ValueError("two subjects have the same name")
+    run = _Run([_with_pid(each) for each in subjects], workload, drive, rounds, connections, workers, pause, progress)
+    return await run.all()
+
+
+def estimate(workload: Workload, *, subjects: int, rounds: int, connections: int = CONNECTIONS) -> float:
+    """Seconds that a comparison will take, roughly; with a `count` of messages nobody knows."""
+    return sum(_plan(workload, subjects, rounds, connections).values())
+
+
+def _plan(workload: Workload, subjects: int, rounds: int, connections: int) -> dict[str, float]:
+    """Seconds that each stage will take."""
+    a_connect = _AROUND + connections / 2000 if connections else 0.0
+    times = 1 if subjects * rounds == 1 else subjects
+    return {
+        "memory": subjects * (a_connect + _SETTLE + _AROUND) if connections else 0.0,
+        "warm-up": times * (_AROUND + 2 * _SHORT) if subjects * rounds > 1 else 0.0,
+        "connect": subjects * rounds * a_connect,
+        "load": subjects * rounds * (workload.warm_up + workload.seconds + _AROUND),
+    }
+
+
+def _with_pid(subject: Subject) -> Subject:
+    end = parse(subject.url)
+    if subject.pid is None and end.scheme != "unix" and is_here(end.host):
+        return replace(subject, pid=listening_on(end.port))
+    return subject
+
+
+class _Run:
+    """One comparison on its way."""
+
+    def __init__(
+        self,
+        subjects: list[Subject],
+        workload: Workload,
+        drive: Drive,
+        rounds: int,
+        connections: int,
+        workers: int,
+        pause: float,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.subjects = subjects
+        self.workload = workload
+        self.drive = drive
+        self.rounds = rounds
+        self.connections = connections
+        self.workers = workers
+        self.pause = pause
+        self.progress = progress
+        self.result = Comparison(subjects=subjects, workload=replace(workload, url=subjects[0].url))
+        self.meters: dict[int, Meter] = {}
+        self.nursery: trio.Nursery | None = None
+        self.planned = _plan(workload, len(subjects), rounds, connections)
+        self.began = time.monotonic()
+        self.finished: dict[str, float] = dict.fromkeys(self.planned, 0.0)  # planned seconds that are behind us
+        self.round = 0
+
+    async def all(self) -> Comparison:
+        for each in self.subjects:
+            if each.pid is not None and each.pid not in self.meters:
+                self.meters[each.pid] = Meter(each.pid)
+            elif each.pid is None:
+                self.result.notes.append(
+                    f"{each.label}: the broker's process cannot be seen from here, so that its CPU and memory are "
+                    "not known; --pid names it where it runs on this machine."
+                )
+        async with trio.open_nursery() as nursery:
+            self.nursery = nursery
+            for meter in self.meters.values():
+                nursery.start_soon(meter.run)
+            if self.connections:
+                await self._memory()
+            if len(self.subjects) * self.rounds > 1:
+                for each in self.subjects:
+                    await self._warm_up(each)
+            for number in range(1, self.rounds + 1):
+                self.round = number
+                first = (number - 1) % len(self.subjects)
+                for each in (*self.subjects[first:], *self.subjects[:first]):
+                    await self._one(each)
+            nursery.cancel_scope.cancel()
+        order = {each.label: at for at, each in enumerate(self.subjects)}
+        self.result.rounds.sort(key=lambda each: (each.number, order[each.subject]))
+        return self.result
+
+    def _meter(self, subject: Subject) -> Meter | None:
+        return self.meters.get(subject.pid) if subject.pid is not None else None
+
+    def _workload(self, subject: Subject) -> Workload:
+        workload = replace(self.workload, url=subject.url)
+        if subject.username is not None:
+            workload = replace(workload, username=subject.username, password=subject.password)
+        return workload
+
+    def _idle(self, subject: Subject, connections: int, seconds: float) -> Workload:
+        return replace(
+            self._workload(subject),
+            publishers=0,
+            subscribers=0,
+            echo=False,
+            idle=connections,
+            rate=0.0,
+            count=0,
+            seconds=seconds,
+            warm_up=0.0,
+        )
+
+    async def _memory(self) -> None:
+        """Hold the connections of all subjects at the same time, so that none lives in what another has left."""
+        watched = [each for each in self.subjects if self._meter(each) is not None]
+        for each in watched:
+            await self._drive("memory", each, self._idle(each, min(_FIRST_CONNECTIONS, self.connections), 0.1))
+        async with trio.open_nursery() as nursery:
+            for each in watched:
+                meter = self._meter(each)
+                before = meter.look() if meter is not None else None
+                await nursery.start(self._hold, each)
+                await trio.sleep(_SETTLE)
+                after = meter.look() if meter is not None else None
+                if before is not None and after is not None:
+                    growth = max(0, after.rss - before.rss)
+                    self.result.memory[each.label] = Memory(connections=self.connections, growth=growth)
+            nursery.cancel_scope.cancel()
+        await trio.sleep(self.pause)
+        self.finished["memory"] = self.planned["memory"]
+
+    async def _hold(self, subject: Subject, task_status: trio.TaskStatus[None]) -> None:
+        all_there = trio.Event()
+
+        def see(run: RunProgress) -> None:
+            if run.connected >= self.connections:
+                all_there.set()
+
+        async def tell() -> None:
+            await all_there.wait()
+            task_status.started()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell)
+            await self._drive("memory", subject, self._idle(subject, self.connections, 3600.0), see)
+
+    async def _warm_up(self, subject: Subject) -> None:
+        short = replace(self._workload(subject), seconds=min(_SHORT, self.workload.seconds), warm_up=0.0)
+        if short.count:
+            short = replace(short, count=max(1, short.count // 10))
+        await self._drive("warm-up", subject, short)
+        self.finished["warm-up"] += self.planned["warm-up"] / len(self.subjects)
+
+    async def _one(self, subject: Subject) -> None:
+        """One round of one subject."""
+        load = os.getloadavg()[0]
+        opened = await self._open(subject) if self.connections else None
+        meter = self._meter(subject)
+        window = _Window(meter, self.nursery)
+        measured = await self._drive("load", subject, self._workload(subject), window.see)
+        self.finished["load"] += self.planned["load"] / (len(self.subjects) * self.rounds)
+        cpu, rss = window.cost(measured.seconds)
+        self.result.rounds.append(
+            Round(
+                subject=subject.label,
+                number=self.round,
+                measured=measured,
+                cpu=cpu,
+                rss=rss,
+                load=load,
+                connections=opened,
+            )
+        )
+
+    async def _open(self, subject: Subject) -> Connections:
+        """Open connections and close them again."""
+        meter = self._meter(subject)
+        before = meter.look() if meter is not None else None
+        cpu: list[float] = []
+
+        def see(run: RunProgress) -> None:
+            if run.connected >= self.connections and meter is not None and before is not None and not cpu:
+                after = meter.look()
+                if after is not None:
+                    cpu.append(after.cpu - before.cpu)
+
+        measured = await self._drive("connect", subject, self._idle(subject, self.connections, 0.1), see)
+        self.finished["connect"] += self.planned["connect"] / (len(self.subjects) * self.rounds)
+        return Connections(measured=measured, cpu=cpu[0] if cpu else None)
+
+    async def _drive(
+        self, stage: str, subject: Subject, workload: Workload, see: Callable[[RunProgress], None] | None = None
+    ) -> Measured:
+        self._tell(stage, subject, None)
+
+        def hear(run: RunProgress) -> None:
+            if see is not None:
+                see(run)
+            self._tell(stage, subject, run)
+
+        measured = await self.drive(workload, workers=self.workers, progress=hear)
+        await trio.sleep(self.pause)
+        return measured
+
+    def _tell(self, stage: str, subject: Subject, run: RunProgress | None) -> None:
+        if self.progress is None:
+            return
+        whole = sum(self.planned.values())
+        behind = sum(self.finished.values())
+        if run is not None and stage == "load":
+            behind += min(run.elapsed, self.workload.seconds)
+        slower = max(1.0, (time.monotonic() - self.began) / behind) if behind else 1.0
+        self.progress(
+            Progress(
+                stage=stage,
+                label=subject.label,
+                round=self.round,
+                rounds=self.rounds,
+                done=min(1.0, behind / whole) if whole else 0.0,
+                remaining=max(0.0, whole - behind) * slower,
+                run=run,
+            )
+        )
+
+
+class _Window:
+    """The measured seconds of one run, as the broker's process saw them."""
+
+    def __init__(self, meter: Meter | None, nursery: trio.Nursery | None) -> None:
+        self.meter = meter
+        self.nursery = nursery
+        self.began: float | None = None
+
+    def see(self, run: RunProgress) -> None:
+        if self.meter is None or self.began is not None or run.phase != MEASURING:
+            return
+        self.began = time.monotonic() - run.elapsed
+        self.meter.look()
+        if self.nursery is not None and run.seconds:
+            self.nursery.start_soon(self.meter.look_at, self.began + run.seconds)
+
+    def cost(self, seconds: float) -> tuple[float | None, int | None]:
+        """CPU seconds, and resident bytes at the end; None where they are not known."""
+        if self.meter is None or self.began is None:
+            return None, None
+        self.meter.look()
+        end = self.began + seconds
+        return self.meter.cpu_between(self.began, end), self.meter.rss_at(end)
