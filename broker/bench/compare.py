@@ -34,7 +34,7 @@ MEASURING: Final = "measure"  # the phase of a run in which its seconds count
 
 _SHORT: Final = 1.0  # seconds of the round that is thrown away, at most
 _PAUSE: Final = 0.2  # seconds between two runs, for what is still being closed
-_SETTLE: Final = 0.5  # seconds until memory is looked at
+_SETTLE: Final = 0.3  # seconds until memory is looked at
 _FIRST_CONNECTIONS: Final = 32  # that pay what a broker pays once
 _AROUND: Final = 1.5  # seconds of a run that are not measured: a first guess
 
@@ -98,7 +98,22 @@ async def compare(
     if len({each.label for each in subjects}) < len(subjects):
         raise ValueError("two subjects have the same name")
     run = _Run([_with_pid(each) for each in subjects], workload, drive, rounds, connections, workers, pause, progress)
-    return await run.all()
+    try:
+        return await run.all()
+    except BaseExceptionGroup as group:
+        fault = _only(group)
+        if fault is None:
+            raise
+        raise fault from fault.__cause__  # as it was: the nurseries are our business
+
+
+def _only(error: BaseException) -> BaseException | None:
+    """The one error in nested groups; None where there are several."""
+    while isinstance(error, BaseExceptionGroup):
+        if len(error.exceptions) > 1:
+            return None
+        error = error.exceptions[0]
+    return error
 
 
 def estimate(workload: Workload, *, subjects: int, rounds: int, connections: int = CONNECTIONS) -> float:
