@@ -23,20 +23,20 @@ class Histogram:
         self.minimum = 0
         self.maximum = 0
 
-    def record(self, value: int) -> None:
-        """One value; what is below 0 counts as 0, what is too large as the largest."""
+    def record(self, value: int, times: int = 1) -> None:
+        """One value, `times` of it; what is below 0 counts as 0, what is too large as the largest."""
         value = max(value, 0)
         if value < _EXACT:
             index = value
         else:
             shift = value.bit_length() - 8
             index = min(_EXACT + (shift - 1) * _PARTS + (value >> shift) - _PARTS, _BUCKETS - 1)
-        self.counts[index] += 1
+        self.counts[index] += times
         if self.count == 0 or value < self.minimum:
             self.minimum = value
         self.maximum = max(self.maximum, value)
-        self.count += 1
-        self.total += value
+        self.count += times
+        self.total += value * times
 
     def add(self, other: Histogram) -> None:
         """Take in all that `other` has counted."""

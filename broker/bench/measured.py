@@ -6,11 +6,14 @@ as a message that is lost during the warm-up is lost all the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from broker.bench.histogram import Histogram
 
 SERIES_STEP = 0.25  # seconds between two points of a series
+
+_GREATEST = ("seconds", "connect_seconds", "busiest", "latest")  # of workers side by side not the sum but the greatest
 
 
 @dataclass(slots=True)
@@ -53,6 +56,43 @@ class Measured:
     workers: int = 0
     busiest: float = 0.0  # share of a core that the busiest worker used
     latest: float = 0.0  # open loop: the most that a message was sent after it was due
+
+    def add(self, other: Measured) -> None:
+        """Take in what another worker measured in the same run."""
+        for each in fields(self):
+            mine = getattr(self, each.name)
+            theirs = getattr(other, each.name)
+            if isinstance(mine, Histogram):
+                mine.add(theirs)
+            elif isinstance(mine, dict):
+                for sentence, count in theirs.items():
+                    mine[sentence] = mine.get(sentence, 0) + count
+            elif isinstance(mine, list):
+                shorter = min(len(mine), len(theirs))
+                mine[:shorter] = [(a + c, b + d) for (a, b), (c, d) in zip(mine, theirs, strict=False)]
+                mine += theirs[shorter:]
+            elif each.name in _GREATEST:
+                setattr(self, each.name, max(mine, theirs))
+            else:
+                setattr(self, each.name, mine + theirs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For msgpack and JSON."""
+        packed = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            packed[each.name] = value.to_list() if isinstance(value, Histogram) else value
+        return packed
+
+    @classmethod
+    def from_dict(cls, packed: dict[str, Any]) -> Measured:
+        """The reverse of `to_dict`."""
+        measured = cls(**packed)
+        for each in fields(cls):
+            if each.default_factory is Histogram:
+                setattr(measured, each.name, Histogram.from_list(packed[each.name]))
+        measured.series = [(sent, received) for sent, received in packed["series"]]
+        return measured
 
     @property
     def ok(self) -> bool:

@@ -1,0 +1,269 @@
+"""A worker process: `python -m broker.bench.worker` drives its share of the Clients and tells the parent how it is.
+
+Both speak msgpack maps, the parent on our stdin, we on our stdout. The parent gives the instants at which things are to
+happen, in nanoseconds of the monotonic clock, which is one for all processes. A worker ends when it is told to, or when
+its stdin does; Ctrl-C is the parent's affair.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import signal
+import socket
+import time
+from time import monotonic_ns
+from typing import Any, Final
+
+import msgpack
+
+from broker.bench.engine.client import Network
+from broker.bench.engine.loop import BROKEN, CONNECTED, CONTROL, SECOND, Loop
+from broker.bench.engine.plan import Plan
+from broker.bench.engine.tally import NEVER, Tally
+from broker.bench.errors import BenchError, CannotConnect, Refused
+from broker.bench.measured import SERIES_STEP, Measured
+from broker.bench.workload import Workload
+from broker.transport.poller import Poller
+
+WORD: Final = SECOND // 10  # between two words to the parent
+SHORT_WORD: Final = SECOND // 50  # where it waits for the last message
+COUNTER_BYTES: Final = 8
+
+ERRORS: Final[dict[str, type[BenchError]]] = {
+    "bench": BenchError,
+    "cannot connect": CannotConnect,
+    "refused": Refused,
+}
+
+
+class Parent:
+    """The two pipes."""
+
+    def __init__(self, reading: int, writing: int) -> None:
+        self.reading = reading
+        self._writing = writing
+        self._unpacker = msgpack.Unpacker()
+        self._words: list[dict[str, Any]] = []
+
+    def say(self, **word: object) -> None:
+        """Write, all of it; SystemExit where nobody listens any more."""
+        left = memoryview(msgpack.packb(word))
+        try:
+            while left:
+                left = left[os.write(self._writing, left) :]
+        except OSError:
+            raise SystemExit(1) from None
+
+    def hear(self) -> dict[str, Any]:
+        """The next word; waits for it. SystemExit when there will be none."""
+        while not self._words:
+            data = os.read(self.reading, 64 * 1024)
+            if not data:
+                raise SystemExit(0)
+            self._unpacker.feed(data)
+            self._words.extend(self._unpacker)
+        return self._words.pop(0)
+
+
+class Snapshot:
+    """The counters at one instant."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.at = monotonic_ns()
+        self.cpu = time.process_time()
+        self.sent = tally.sent
+        self.received = tally.received
+        self.acknowledged = tally.acknowledged
+        self.bytes_sent = tally.bytes_sent
+        self.bytes_received = tally.bytes_received
+        self.mqtt_bytes_sent = tally.mqtt_bytes_sent
+        self.mqtt_bytes_received = tally.mqtt_bytes_received
+        self.frames_received = tally.frames_received
+
+
+_COUNTERS: Final = tuple(name for name in vars(Snapshot(Tally())) if name not in ("at", "cpu"))
+
+
+class Worker:
+    """One run, from connecting to the report."""
+
+    def __init__(self, parent: Parent, loop: Loop) -> None:
+        self._parent = parent
+        self._loop = loop
+        self._tally = loop.tally
+        self._broken = False
+        self._finished = False  # the parent said so
+        self._series: list[tuple[int, int]] = []
+
+    def run(self) -> None:
+        if not self._connect():
+            return
+        word = self._wait_for_start()
+        if word is None:
+            return
+        loop = self._loop
+        loop.start(word["start"], word["window_start"], word["window_end"] or NEVER)
+        before, after = self._measure(word["window_start"], word["window_end"])
+        loop.drain()
+        if not self._finished:
+            self._drain()
+        loop.end()
+        self._report(before, after)
+
+    def _status(self, **more: object) -> None:
+        tally = self._tally
+        loop = self._loop
+        self._parent.say(
+            connected=loop.ready,
+            sent=tally.sent,
+            received=tally.received,
+            expected=tally.expected,
+            unique=tally.unique,
+            unacknowledged=loop.unacknowledged,
+            unsent=loop.unsent,
+            last_event=tally.last_event,
+            broken=self._broken,
+            **more,
+        )
+
+    def _go_on(self, until: int) -> bool:
+        """Run the loop until then; whether the parent said that it is over."""
+        why = self._loop.run(until)
+        if why == BROKEN:
+            self._broken = True
+        return why == CONTROL
+
+    def _connect(self) -> bool:
+        while True:
+            why = self._loop.run(monotonic_ns() + WORD)
+            if why == CONTROL:
+                self._loop.end()
+                return False
+            if why == CONNECTED:
+                self._status(ready=True)
+                return True
+            self._status()
+
+    def _wait_for_start(self) -> dict[str, Any] | None:
+        """The parent's word; None where it says that there will be no run."""
+        while not self._go_on(monotonic_ns() + WORD):
+            self._status()
+        word = self._parent.hear()
+        if "start" in word:
+            return word
+        self._loop.end()
+        return None
+
+    def _measure(self, window_start: int, window_end: int) -> tuple[Snapshot, Snapshot]:
+        """From the start to the end of the window, or of a count, which the parent sees; in the middle if it breaks."""
+        while not self._finished and not self._broken and monotonic_ns() < window_start:
+            self._finished = self._go_on(min(window_start, monotonic_ns() + WORD))
+            self._status()
+        before = last = Snapshot(self._tally)
+        step = int(SERIES_STEP * SECOND)
+        point = window_start + step
+        word = SHORT_WORD if not window_end else WORD
+        while not self._finished and not self._broken and (not window_end or monotonic_ns() < window_end):
+            until = min(point, monotonic_ns() + word)
+            self._finished = self._go_on(min(until, window_end) if window_end else until)
+            if monotonic_ns() >= point:
+                now = Snapshot(self._tally)
+                self._series.append((now.sent - last.sent, now.received - last.received))
+                last = now
+                point += step
+            self._status()
+        after = Snapshot(self._tally)
+        if not window_end or self._broken:
+            self._series.append((after.sent - last.sent, after.received - last.received))
+        return before, after
+
+    def _drain(self) -> None:
+        self._status(measured=True)
+        while not self._go_on(monotonic_ns() + SHORT_WORD):
+            self._status(measured=True)
+
+    def _report(self, before: Snapshot, after: Snapshot) -> None:
+        tally = self._tally
+        seconds = (after.at - before.at) / SECOND
+        cpu = after.cpu - before.cpu
+        measured = Measured(
+            seconds=seconds,
+            latency=tally.latency,
+            acknowledgement=tally.acknowledgement,
+            series=self._series,
+            connected=tally.connected,
+            connect=tally.connect,
+            connect_bytes_sent=tally.connect_bytes_sent,
+            connect_bytes_received=tally.connect_bytes_received,
+            expected=tally.expected,
+            repeated=tally.repeated,
+            disordered=tally.disordered,
+            corrupted=tally.corrupted,
+            refused=tally.refused,
+            disconnected=tally.disconnected,
+            trouble=tally.trouble,
+            generator_cpu=cpu,
+            workers=1,
+            busiest=cpu / seconds if seconds else 0.0,
+            latest=tally.latest / SECOND,
+        )
+        for name in _COUNTERS:
+            setattr(measured, name, getattr(after, name) - getattr(before, name))
+        self._parent.say(
+            report=measured.to_dict(),
+            unique=tally.unique,
+            unacknowledged=self._loop.unacknowledged,
+            first_connect=tally.first_connect,
+            last_connect=tally.last_connect,
+            last_event=tally.last_event,
+        )
+
+
+def _counters(fd: int) -> memoryview:
+    size = os.fstat(fd).st_size
+    return memoryview(mmap.mmap(fd, size)).cast("Q")
+
+
+def _build(order: dict[str, Any], control: int) -> Loop:
+    workload = Workload.from_dict(order["workload"])
+    address = order["address"]
+    network = Network(
+        Tally(),
+        Poller(),
+        order["family"],
+        tuple(address) if order["family"] != socket.AF_UNIX else address,
+        order["shown"],
+        workload.version,
+        workload.keep_alive,
+    )
+    network.sources = order["sources"]
+    network.websocket = order["websocket"]
+    network.host, network.port, network.path = order["host"], order["port"], order["path"]
+    network.user_name = order["user_name"]
+    network.password = order["password"]
+    network.qos = workload.qos
+    plan = Plan(workload, order["user_name"] or "", order["token"], order["workers"])
+    shared = _counters(order["counters"]) if order["counters"] >= 0 else None
+    return Loop(workload, network, plan, order["worker"], order["workers"], shared, control)
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    writing = os.dup(1)
+    os.dup2(2, 1)  # what prints must not print into the pipe
+    parent = Parent(0, writing)
+    order = parent.hear()
+    try:
+        loop = _build(order, parent.reading)
+        gc.freeze()
+        gc.disable()  # nothing here makes cycles, and a collection is a pause that looks like the broker's
+        Worker(parent, loop).run()
+    except BenchError as error:
+        kind = next(name for name, known in ERRORS.items() if type(error) is known)
+        parent.say(error=kind, text=str(error))
+
+
+if __name__ == "__main__":
+    main()
