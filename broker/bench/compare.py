@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from broker.bench import driver
 from broker.bench.comparison import Comparison, Connections, Memory, Round, Subject
 from broker.bench.meter import Meter
 from broker.bench.processes import is_here, listening_on
@@ -30,32 +31,21 @@ if TYPE_CHECKING:
 
 ROUNDS: Final = 6  # the fewest that give a confidence of 95 % (broker/bench/statistics.py)
 CONNECTIONS: Final = 500
-MEASURING: Final = "measure"  # the phase of a run in which its seconds count
+PAUSE: Final = 0.2  # seconds between two runs, for what is still being closed
+MEASURING: Final = "measuring"  # the phase of a run in which its seconds count
 
 _SHORT: Final = 1.0  # seconds of the round that is thrown away, at most
-_PAUSE: Final = 0.2  # seconds between two runs, for what is still being closed
 _SETTLE: Final = 0.3  # seconds until memory is looked at
 _FIRST_CONNECTIONS: Final = 32  # that pay what a broker pays once
+_HOLD: Final = 0.5  # seconds that connections stay open, for at least one word of progress when all are there
 _AROUND: Final = 1.5  # seconds of a run that are not measured: a first guess
-
-
-class RunProgress(Protocol):
-    """What `drive` tells while it runs: `broker.bench.driver.Progress`."""
-
-    phase: str
-    connected: int
-    of: int
-    sent: int
-    received: int
-    elapsed: float
-    seconds: float
 
 
 class Drive(Protocol):
     """`broker.bench.driver.drive`."""
 
     async def __call__(
-        self, workload: Workload, *, workers: int = 0, progress: Callable[[RunProgress], None] | None = None
+        self, workload: Workload, *, workers: int = 0, progress: Callable[[driver.Progress], None] | None = None
     ) -> Measured: ...
 
 
@@ -69,18 +59,18 @@ class Progress:
     rounds: int
     done: float  # share of the whole, 0 to 1
     remaining: float  # seconds, as far as can be told
-    run: RunProgress | None = None
+    run: driver.Progress | None = None
 
 
 async def compare(
     subjects: Sequence[Subject],
     workload: Workload,
     *,
-    drive: Drive,
+    drive: Drive = driver.drive,
     rounds: int = ROUNDS,
     connections: int = CONNECTIONS,
     workers: int = 0,
-    pause: float = _PAUSE,
+    pause: float = PAUSE,
     progress: Callable[[Progress], None] | None = None,
 ) -> Comparison:
     """Run `workload` against each of `subjects` in each of `rounds`; with one subject and one round it is a plain run.
@@ -224,7 +214,7 @@ class _Run:
         """Hold the connections of all subjects at the same time, so that none lives in what another has left."""
         watched = [each for each in self.subjects if self._meter(each) is not None]
         for each in watched:
-            await self._drive("memory", each, self._idle(each, min(_FIRST_CONNECTIONS, self.connections), 0.1))
+            await self._drive("memory", each, self._idle(each, min(_FIRST_CONNECTIONS, self.connections), _HOLD))
         async with trio.open_nursery() as nursery:
             for each in watched:
                 meter = self._meter(each)
@@ -242,7 +232,7 @@ class _Run:
     async def _hold(self, subject: Subject, task_status: trio.TaskStatus[None]) -> None:
         all_there = trio.Event()
 
-        def see(run: RunProgress) -> None:
+        def see(run: driver.Progress) -> None:
             if run.connected >= self.connections:
                 all_there.set()
 
@@ -288,22 +278,22 @@ class _Run:
         before = meter.look() if meter is not None else None
         cpu: list[float] = []
 
-        def see(run: RunProgress) -> None:
+        def see(run: driver.Progress) -> None:
             if run.connected >= self.connections and meter is not None and before is not None and not cpu:
                 after = meter.look()
                 if after is not None:
                     cpu.append(after.cpu - before.cpu)
 
-        measured = await self._drive("connect", subject, self._idle(subject, self.connections, 0.1), see)
+        measured = await self._drive("connect", subject, self._idle(subject, self.connections, _HOLD), see)
         self.finished["connect"] += self.planned["connect"] / (len(self.subjects) * self.rounds)
         return Connections(measured=measured, cpu=cpu[0] if cpu else None)
 
     async def _drive(
-        self, stage: str, subject: Subject, workload: Workload, see: Callable[[RunProgress], None] | None = None
+        self, stage: str, subject: Subject, workload: Workload, see: Callable[[driver.Progress], None] | None = None
     ) -> Measured:
         self._tell(stage, subject, None)
 
-        def hear(run: RunProgress) -> None:
+        def hear(run: driver.Progress) -> None:
             if see is not None:
                 see(run)
             self._tell(stage, subject, run)
@@ -312,7 +302,7 @@ class _Run:
         await trio.sleep(self.pause)
         return measured
 
-    def _tell(self, stage: str, subject: Subject, run: RunProgress | None) -> None:
+    def _tell(self, stage: str, subject: Subject, run: driver.Progress | None) -> None:
         if self.progress is None:
             return
         whole = sum(self.planned.values())
@@ -341,7 +331,7 @@ class _Window:
         self.nursery = nursery
         self.began: float | None = None
 
-    def see(self, run: RunProgress) -> None:
+    def see(self, run: driver.Progress) -> None:
         if self.meter is None or self.began is not None or run.phase != MEASURING:
             return
         self.began = time.monotonic() - run.elapsed

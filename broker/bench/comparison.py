@@ -238,9 +238,9 @@ def _round_to_dict(each: Round) -> dict[str, Any]:
         "cpu": each.cpu,
         "rss": each.rss,
         "load": each.load,
-        "measured": measured_to_dict(each.measured),
+        "measured": each.measured.to_dict(),
         "connections": each.connections
-        and {"cpu": each.connections.cpu, "measured": measured_to_dict(each.connections.measured)},
+        and {"cpu": each.connections.cpu, "measured": each.connections.measured.to_dict()},
     }
 
 
@@ -252,28 +252,6 @@ def _round_from_dict(values: dict[str, Any]) -> Round:
         cpu=values["cpu"],
         rss=values["rss"],
         load=values["load"],
-        measured=measured_from_dict(values["measured"]),
-        connections=opening and Connections(cpu=opening["cpu"], measured=measured_from_dict(opening["measured"])),
+        measured=Measured.from_dict(values["measured"]),
+        connections=opening and Connections(cpu=opening["cpu"], measured=Measured.from_dict(opening["measured"])),
     )
-
-
-_HISTOGRAMS = ("latency", "acknowledgement", "connect")
-
-
-def measured_to_dict(measured: Measured) -> dict[str, Any]:
-    """Each histogram as the list of `Histogram.to_list`."""
-    values: dict[str, Any] = {name: getattr(measured, name) for name in measured.__dataclass_fields__}
-    for name in _HISTOGRAMS:
-        values[name] = values[name].to_list()
-    values["series"] = [list(point) for point in measured.series]
-    values["trouble"] = dict(measured.trouble)
-    return values
-
-
-def measured_from_dict(values: dict[str, Any]) -> Measured:
-    """The reverse of `measured_to_dict`."""
-    values = dict(values)
-    for name in _HISTOGRAMS:
-        values[name] = Histogram.from_list(values[name])
-    values["series"] = [(sent, received) for sent, received in values["series"]]
-    return Measured(**values)

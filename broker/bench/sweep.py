@@ -10,8 +10,9 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from broker.bench.compare import CONNECTIONS, ROUNDS, Drive, Progress, compare
+from broker.bench.compare import CONNECTIONS, PAUSE, ROUNDS, Drive, Progress, compare
 from broker.bench.compare import estimate as estimate_one
+from broker.bench.driver import drive
 from broker.bench.workload import SMALLEST_PAYLOAD, Workload
 
 if TYPE_CHECKING:
@@ -131,10 +132,11 @@ async def sweep(
     workload: Workload,
     axes: Sequence[Axis],
     *,
-    drive: Drive,
+    drive: Drive = drive,
     rounds: int = ROUNDS,
     connections: int = CONNECTIONS,
     workers: int = 0,
+    pause: float = PAUSE,
     progress: Callable[[Progress, Mapping[str, float]], None] | None = None,
 ) -> list[Point]:
     """Compare at each point of the grid; connections are opened for their own sake at the first one only.
@@ -160,6 +162,7 @@ async def sweep(
             rounds=rounds,
             connections=0 if number else connections,
             workers=workers,
+            pause=pause,
             progress=tell,
         )
         found.append(Point(point, comparison))

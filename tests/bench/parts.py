@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from broker.bench.comparison import Comparison, Connections, Memory, Round, Subject
+from broker.bench.driver import Progress
 from broker.bench.histogram import Histogram
 from broker.bench.measured import SERIES_STEP, Measured
 from broker.bench.workload import Workload
@@ -18,10 +19,10 @@ from broker.bench.workload import Workload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broker.bench.compare import RunProgress
 
-TCP = Subject(label="tcp", url="mqtt://127.0.0.1:21883")
-WS = Subject(label="ws", url="ws://127.0.0.1:28080/mqtt")
+# Ports at which nobody listens, whose process could be seen
+TCP = Subject(label="tcp", url="mqtt://127.0.0.1:1")
+WS = Subject(label="ws", url="ws://127.0.0.1:2/mqtt")
 WORKLOAD = Workload(url=TCP.url, publishers=10, subscribers=10, seconds=2.0, payload=64)
 
 
@@ -90,19 +91,6 @@ def comparison(rounds: int = 6, *, ratio: float = 1.3) -> Comparison:
 
 
 @dataclass
-class Run:
-    """What `drive` tells on its way."""
-
-    phase: str
-    connected: int
-    of: int
-    sent: int = 0
-    received: int = 0
-    elapsed: float = 0.0
-    seconds: float = 0.0
-
-
-@dataclass
 class FakeDrive:
     """Stands for `broker.bench.driver.drive`: asks nobody, and remembers for what it was called."""
 
@@ -110,13 +98,14 @@ class FakeDrive:
         websocket=workload.url.startswith("ws"), seconds=workload.seconds
     )
     faults: dict[int, Exception] = field(default_factory=dict)  # number of the call, from 0 -> what it raises
+    hold: float = 0.01  # seconds that idle connections take instead of theirs
     burn: float = 0.0  # CPU seconds that this process uses up in the measured seconds
     calls: list[Workload] = field(default_factory=list)
     open: int = 0
     most_open: int = 0
 
     async def __call__(
-        self, workload: Workload, *, workers: int = 0, progress: Callable[[RunProgress], None] | None = None
+        self, workload: Workload, *, workers: int = 0, progress: Callable[[Progress], None] | None = None
     ) -> Measured:
         self.calls.append(workload)
         fault = self.faults.get(len(self.calls) - 1)
@@ -125,15 +114,15 @@ class FakeDrive:
         self.most_open = max(self.most_open, self.open)
         try:
             if progress is not None:
-                progress(Run("connect", 0, clients))
-                progress(Run("connect", clients, clients))
-                progress(Run("measure", clients, clients, elapsed=0.0, seconds=workload.seconds))
+                progress(Progress("connecting", 0, clients, 0, 0, 0.0, 0.0))
+                progress(Progress("connecting", clients, clients, 0, 0, 0.0, 0.0))
+                progress(Progress("measuring", clients, clients, 0, 0, 0.0, workload.seconds))
             if fault is not None:
                 raise fault
             end = time.process_time() + self.burn
             while time.process_time() < end:
                 pass
-            await trio.sleep(workload.seconds)
+            await trio.sleep(self.hold if workload.idle and workload.seconds < 60 else workload.seconds)
             return replace(self.make(workload), seconds=workload.seconds)
         finally:
             self.open -= clients

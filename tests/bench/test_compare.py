@@ -58,10 +58,10 @@ async def test_who_a_subject_is() -> None:
 async def test_cpu_of_the_measured_seconds() -> None:
     drive = FakeDrive(burn=0.05)
     seen = replace(TCP, pid=os.getpid())
-    found = await compare([seen, WS], replace(SHORT, seconds=0.1), drive=drive, rounds=1, connections=0, pause=0)
+    found = await compare([seen, WS], replace(SHORT, seconds=0.2), drive=drive, rounds=1, connections=0, pause=0)
     first, second = found.rounds
     assert first.cpu is not None
-    assert 0.04 < first.cpu < 0.15
+    assert 0.02 < first.cpu < 0.15  # a busy machine may stretch it beyond the measured seconds
     assert first.rss is not None
     assert first.rss > 1_000_000
     assert second.cpu is None
