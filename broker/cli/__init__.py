@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "serve": ("broker.cli.serve", "serve", "Run the broker."),
     "pub": ("broker.cli.pub", "pub", "Publish messages (flags as of mosquitto_pub)."),
     "sub": ("broker.cli.sub", "sub", "Subscribe and print messages (flags as of mosquitto_sub)."),
+    "probe": ("broker.cli.probe", "probe", "Put any broker to the test, and say what is wrong."),
     "simulate": ("broker.cli.simulate", "simulate", "Let a fleet of simulated devices publish."),
     "demo": ("broker.cli.demo", "demo", "A broker, a fleet and a live table in one terminal."),
     "config": ("broker.cli.config", "config", "Show, explain and start a configuration."),

@@ -1,0 +1,108 @@
+"""The Server under test: how it is reached, as whom, and what has been learnt of it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from broker.client.announced import Announced
+from broker.client.transport import connect_stream
+from broker.packets.types import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, NO_PROPERTIES, Connack
+from broker.websocket.client_handshake import ClientHandshake, HandshakeRefused
+from broker.websocket.frames import FrameDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.client.url import Endpoint
+
+PREFIX: Final = "triomq-probe"
+UNBOUNDED: Final = 1 << 40  # a message of frames is handed on as it comes, and MQTT bounds the packets
+BEST_FIRST: Final = (MQTT_5_0, MQTT_3_1_1, MQTT_3_1)
+
+
+class Subject:
+    """What all checks share.
+
+    Everything is published below `root`, which no other probe has: `prefix` and a random level. Client Identifiers
+    begin with `identifier_prefix`. `versions` are those that the Server accepted, the best first.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        user_name: str | None = None,
+        password: bytes | None = None,
+        prefix: str = PREFIX,
+        identifier_prefix: str = "probe",
+    ) -> None:
+        self.endpoint = endpoint
+        self.user_name = user_name
+        self.password = password
+        self.root = f"{prefix}/{secrets.token_hex(4)}"
+        self.identifier = f"{identifier_prefix}{secrets.token_hex(4)}"
+        self.accepted: set[int] = set()
+        self.refused: dict[str, str] = {}  # the check of a version -> what its CONNACK said
+        self.spoken = ""  # what is spoken there where it is not what the URL says
+        self.connack: Connack | None = None  # of 5.0
+        self.announced = Announced(NO_PROPERTIES)
+        self.name = ""  # what it calls itself
+        self.gone = ""  # why it can no longer be reached
+        self.left: list[str] = []  # what could not be cleaned up
+        self._number = 0
+
+    @property
+    def versions(self) -> list[int]:
+        return [version for version in BEST_FIRST if version in self.accepted]
+
+    def client_identifier(self) -> str:
+        """A fresh one; of letters and digits, and with the usual prefix short enough for 3.1 [MQTT-3.1.3-5]."""
+        self._number += 1
+        return f"{self.identifier}{self._number:03d}"
+
+    def welcome(self, connack: Connack) -> None:
+        """The CONNACK of 5.0: what it announces holds from now on."""
+        self.connack = connack
+        self.announced = Announced(connack.properties)
+
+
+class Opened:
+    """A stream ready for MQTT; `frames`, `received` and `subprotocol` are of a WebSocket."""
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        frames: FrameDecoder | None = None,
+        received: bytes = b"",
+        subprotocol: str | None = None,
+    ) -> None:
+        self.stream = stream
+        self.frames = frames
+        self.received = received
+        self.subprotocol = subprotocol
+
+
+async def open_stream(endpoint: Endpoint, path: str = "", subprotocols: Sequence[str] = ("mqtt",)) -> Opened:
+    """Connect, and open the WebSocket where the URL wants one, at `path` instead of the URL's where it is given.
+
+    OSError when nobody listens, `HandshakeRefused` when no WebSocket is opened.
+    """
+    stream = await connect_stream(endpoint)
+    if endpoint.scheme != "ws":
+        return Opened(stream)
+    handshake = ClientHandshake(endpoint.host, endpoint.port, path or endpoint.path, subprotocols=subprotocols)
+    try:
+        await stream.send_all(handshake.request)
+        while not handshake.done:
+            handshake.feed(bytes(await stream.receive_some()))
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        await trio.aclose_forcefully(stream)
+        raise HandshakeRefused(0, "the connection broke off before the answer") from error
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    frames = FrameDecoder(UNBOUNDED, UNBOUNDED, server=False)
+    return Opened(stream, frames, handshake.leftover, handshake.subprotocol)
