@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns
@@ -106,8 +107,10 @@ class _Worker:
         self.heard = trio.current_time()
 
     async def say(self, **word: object) -> None:
+        """Tell it something; where it is gone already, that is found out by who hears it."""
         assert self.process.stdin is not None
-        await self.process.stdin.send_all(msgpack.packb(word))
+        with suppress(trio.BrokenResourceError):
+            await self.process.stdin.send_all(msgpack.packb(word))
 
     def total(self, name: str) -> int:
         value: int = self.status.get(name, 0)

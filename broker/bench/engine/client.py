@@ -13,12 +13,12 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from broker.bench.engine.receiver import packet_end
+from broker.bench.engine.upgrade import Opening, Upgrade
 from broker.bench.errors import BenchError, CannotConnect, Refused
 from broker.packets.decode import Decoder, DecoderLimits
 from broker.packets.encode import PINGREQ_PACKET, encode
 from broker.packets.reasons import ProtocolError, ReasonCode
 from broker.packets.types import (
-    MQTT_3_1,
     PUBLISH,
     Connack,
     Connect,
@@ -32,7 +32,7 @@ from broker.packets.types import (
 )
 from broker.packets.wire import INCOMPLETE, VARIABLE_BYTE_INTEGER_MAXIMUM
 from broker.transport.poller import READ, WRITE, Poller
-from broker.websocket.client_handshake import ClientHandshake, HandshakeRefused
+from broker.websocket.client_handshake import HandshakeRefused
 from broker.websocket.frames import FrameDecoder, binary_frames
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ SUBSCRIBING: Final = 4
 READY: Final = 5
 ENDED: Final = 6
 
-READ_BYTES: Final = 256 * 1024
+READ_BYTES: Final = 64 * 1024  # more costs a page fault for each 4 KiB of it, at every read
+READ_MORE_BYTES: Final = 256 * 1024  # where a packet is longer than that
 ANY: Final = 1 << 40  # bytes or fragments of a WebSocket message: MQTT bounds its packets itself
 SUBSCRIBE_IDENTIFIER: Final = 1
 
@@ -112,14 +113,11 @@ class Network:
         self.version = version
         self.keep_alive = keep_alive  # seconds
         self.sources: list[str] = []
-        self.websocket = False
-        self.host = ""
-        self.port = 0
-        self.path = ""
+        self.opening: Opening | None = None  # of a WebSocket
         self.user_name: str | None = None
         self.password: bytes | None = None
         self.qos = 0
-        self.publish_bytes = 0  # of the longest packet that is to be sent
+        self.read_bytes = READ_BYTES
 
         limits = DecoderLimits()
         limits.maximum_packet_size = VARIABLE_BYTE_INTEGER_MAXIMUM + 5
@@ -129,6 +127,7 @@ class Network:
         limits.user_properties = limits.maximum_packet_size
         self.decoder = Decoder(limits, version, False)  # for whole packets, so that all Clients can share it
 
+        self.ready = 0  # Clients that have come to be READY
         self.clients: list[Client | None] = []  # by file descriptor
         self.dirty: list[Client] = []
         self.ended: list[Client] = []
@@ -140,7 +139,6 @@ class Client:
     __slots__ = (
         "_client_identifier",
         "_frames",
-        "_handshake",
         "_held",
         "_held_bytes",
         "_interest",
@@ -149,6 +147,7 @@ class Client:
         "_socket",
         "_topic_filter",
         "_unsent",
+        "_upgrade",
         "dirty",
         "fd",
         "kind",
@@ -177,7 +176,7 @@ class Client:
         self._topic_filter: str = ""
         self._socket: socket.socket | None = None
         self._interest: int = 0
-        self._handshake: ClientHandshake | None = None
+        self._upgrade: Upgrade | None = None
         self._frames: CountingFrames | None = None
         self._held: list[bytes] = []  # the beginning of a packet
         self._held_bytes: int = 0
@@ -257,12 +256,11 @@ class Client:
         if code:
             raise self._unreachable(code)
         self._watch(READ)
-        if network.websocket:
+        if network.opening is not None:
             self.state = UPGRADING
-            subprotocol = "mqttv3.1" if network.version == MQTT_3_1 else "mqtt"  # [MQTT-6.0.0-3]
-            self._handshake = ClientHandshake(network.host, network.port, network.path, subprotocols=[subprotocol])
-            self._put(self._handshake.request)
-            network.tally.connect_bytes_sent += len(self._handshake.request)
+            self._upgrade = Upgrade(network.opening)
+            self._put(self._upgrade.request)
+            network.tally.connect_bytes_sent += len(self._upgrade.request)
         else:
             self._introduce()
 
@@ -274,24 +272,22 @@ class Client:
         )
         network.tally.connect_bytes_sent += self._send(encode(packet, network.version))
 
-    def _upgrade(self, data: bytes) -> bytes:
-        """Feed the opening handshake; what follows it is returned."""
-        handshake = self._handshake
-        assert handshake is not None
+    def _answered(self, data: bytes) -> bytes:
+        """Take the answer to the opening handshake; what follows it is returned."""
+        assert self._upgrade is not None
         shown = self._network.shown
         try:
-            if not handshake.feed(data):
-                return b""
+            leftover = self._upgrade.feed(data)
         except HandshakeRefused as error:
             if error.status:
                 raise Refused(f"{shown}: the broker refused the WebSocket: {error} (check the path)") from error
             raise CannotConnect(f"{shown}: no WebSocket there: {error}") from error
-        if not handshake.subprotocol:
-            raise Refused(f"{shown}: a WebSocket, but not for MQTT: the broker chose no subprotocol")
-        self._handshake = None
+        if leftover is None:
+            return b""
+        self._upgrade = None
         self._frames = CountingFrames()
         self._introduce()
-        return handshake.leftover
+        return leftover
 
     # -- Events
 
@@ -308,7 +304,7 @@ class Client:
     def _readable(self) -> None:
         assert self._socket is not None
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = self._socket.recv(self._network.read_bytes)
         except BlockingIOError:
             return
         except OSError as error:
@@ -324,7 +320,7 @@ class Client:
         else:
             tally.bytes_received += len(data)
         if self.state == UPGRADING:
-            data = self._upgrade(data)
+            data = self._answered(data)
         frames = self._frames
         if frames is not None and data:
             before = frames.count
@@ -437,7 +433,7 @@ class Client:
             if properties.receive_maximum is not None:
                 publisher.limit(properties.receive_maximum)
         if self.receiver is None:
-            self.state = READY
+            self._is_ready()
             return
         self.state = SUBSCRIBING
         request = SubscriptionRequest(self._topic_filter, network.qos)
@@ -452,7 +448,11 @@ class Client:
         if granted < self._network.qos:
             self._network.tally.complain(f"QoS {granted} granted where {self._network.qos} was asked for")
         self.receiver.granted = granted
+        self._is_ready()
+
+    def _is_ready(self) -> None:
         self.state = READY
+        self._network.ready += 1
 
     # -- Sending
 

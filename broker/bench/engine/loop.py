@@ -12,7 +12,7 @@ from collections import deque
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
-from broker.bench.engine.client import READY, Client, Network
+from broker.bench.engine.client import READ_BYTES, READ_MORE_BYTES, READY, Client, Network
 from broker.bench.engine.flow import Arrivals
 from broker.bench.engine.publisher import UNBOUNDED, Publisher
 from broker.bench.engine.receiver import Receiver, Sources
@@ -73,7 +73,7 @@ class Loop:
         self._spacing: float = SECOND / workload.rate if workload.rate else 0.0
         self._of = workload.publishers
         self._count = workload.count if workload.count and workload.publishers else UNBOUNDED
-        self._stall = min(STALL, int(workload.timeout * SECOND))
+        self._stall = min(STALL, int(workload.timeout * SECOND) // 2)
 
         # connecting
         self._order: list[int] = []  # the place of each of `clients` among those of all workers
@@ -106,7 +106,9 @@ class Loop:
     # -- Who is here
 
     def _build(self, workload: Workload, plan: Plan, worker: int, workers: int) -> None:
-        framed = self.network.websocket
+        framed = self.network.opening is not None
+        if workload.payload > READ_BYTES // 2:
+            self.network.read_bytes = READ_MORE_BYTES
         qos = workload.qos
         sources = Sources(plan.topics, workload.payload, workload.version)
         self._sources = sources
@@ -120,7 +122,7 @@ class Loop:
                 place += 1
         for number, topic in enumerate(plan.topics):
             audiences = plan.receivers[number]
-            here = sum(audience.size(worker, plan.subscriber_worker) for audience in audiences)
+            here = sum(audience.sizes[worker] for audience in audiences)
             arrivals: Arrivals | None = None
             if here:
                 arrivals = sources.arrivals[number] = Arrivals(here, workload.inflight)
@@ -151,7 +153,7 @@ class Loop:
                 for other in range(workers):
                     there = 0
                     if other != worker:
-                        there = sum(audience.size(other, plan.subscriber_worker) for audience in audiences)
+                        there = sum(audience.sizes[other] for audience in audiences)
                     if there:
                         publisher.fan += there
                         publisher.remote.append(other * workload.publishers + number)
@@ -183,11 +185,6 @@ class Loop:
         self._alive[client.kind] = self._alive.get(client.kind, 0) + 1
 
     # -- What others want to know and to have done
-
-    @property
-    def ready(self) -> int:
-        """Clients that are connected and subscribed."""
-        return self._next - len(self._under_way)
 
     @property
     def unacknowledged(self) -> int:
@@ -236,7 +233,7 @@ class Loop:
             wait = min(until, self._next_look) - now
             if self._phase == _SETTING_UP:
                 wait = min(wait, self._connect(now))
-                if self._next == len(self.clients) and not self._under_way:
+                if network.ready == len(self.clients):
                     self._phase = _SETTLED
                     return CONNECTED
             elif self._phase >= _SENDING and now >= self._begun:
@@ -365,7 +362,7 @@ class Loop:
                 wait = self._connect_start + int(self._order[self._next] * self._connect_spacing) - now
                 if wait > 0:
                     return wait
-            elif self._open_handshakes() >= self._at_a_time:
+            elif self._next - self.network.ready >= self._at_a_time:
                 return NEVER
             client = self.clients[self._next]
             if not client.connect(now):
@@ -376,13 +373,6 @@ class Loop:
             under_way.append(client)
             self._next += 1
         return NEVER
-
-    def _open_handshakes(self) -> int:
-        under_way = self._under_way
-        if len(under_way) < self._at_a_time:
-            return len(under_way)
-        self._under_way = deque(client for client in under_way if client.state < READY)
-        return len(self._under_way)
 
     # -- Looking
 

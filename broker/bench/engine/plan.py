@@ -21,11 +21,14 @@ class Audience:
         share_name, self.topic_filter = split_share(topic_filter)
         self.shared = share_name is not None
         self.members: list[int] = []
+        self.sizes: list[int] = []  # by worker: deliveries of one message to members there
 
-    def size(self, worker: int, worker_of: list[int]) -> int:
-        """Deliveries of one message to the members in `worker`."""
-        here = sum(1 for member in self.members if worker_of[member] == worker)
-        return min(here, 1) if self.shared else here
+    def count(self, workers: int, worker_of: list[int]) -> None:
+        """Fill in `sizes`."""
+        self.sizes = [0] * workers
+        for member in self.members:
+            if not self.shared or not self.sizes[worker_of[member]]:
+                self.sizes[worker_of[member]] += 1
 
 
 def expand(template: str, number: int, others: int, client_identifier: str, user_name: str) -> str:
@@ -64,6 +67,8 @@ class Plan:
         self.publisher_worker: list[int] = []
         self.subscriber_worker: list[int] = []
         self._deal(list(audiences.values()), workers, workload.echo)
+        for audience in audiences.values():
+            audience.count(workers, self.subscriber_worker)
 
     def identifier(self, kind: str, number: int) -> str:
         """The Client Identifier of a publisher ("p"), subscriber ("s") or idle Client ("i")."""
