@@ -165,7 +165,7 @@ _ALL: Final = (
         "broker",
     ),
     Metric("memory", "Broker's memory per connection", "B", "less", lambda _: None, "broker"),
-    Metric("rss", "Broker's memory", "B", "less", lambda run: None if run.rss is None else float(run.rss), "broker"),
+    Metric("rss", "Broker's memory", "B", "neither", lambda run: None if run.rss is None else float(run.rss), "broker"),
     Metric("sent_bytes", "Bytes per message sent", "B", "less", _sent_bytes, "wire"),
     Metric("sent_framing", "... of them framing", "B", "less", _sent_framing, "wire"),
     Metric("received_bytes", "Bytes per message received", "B", "less", _received_bytes, "wire"),
