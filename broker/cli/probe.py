@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NAME_WIDTH: Final = 25
 OUTCOME_WIDTH: Final = 8
 WORTH_TELLING: Final = 0.0005  # seconds: less is no time of the network
+UNBROKEN: Final = "\xa0"  # a space at which textwrap does not break
 COLOURS: Final = {"ok": "green", "no": "yellow", "wrong": "red", "skipped": "bright_black"}
 INDENT: Final = " " * (OUTCOME_WIDTH + NAME_WIDTH + 2)
 
@@ -246,7 +247,7 @@ class _Lines:
         outcome = verdict.outcome.value
         if outcome != "wrong" and self._quiet:
             return
-        if verdict.because and verdict.because != "mqtt-5.0":
+        if verdict.because not in ("", "version"):
             self._left_out[verdict.text] = self._left_out.get(verdict.text, 0) + 1
             return
         if verdict.group != self._group and not self._quiet:
@@ -255,7 +256,7 @@ class _Lines:
         head = f"{click.style(f'{outcome:<{OUTCOME_WIDTH}}', fg=COLOURS[outcome])}{verdict.name:<{NAME_WIDTH}}  "
         text = legible(verdict.text)
         if verdict.seconds >= WORTH_TELLING:
-            text += click.style(f"  ({_duration(verdict.seconds)})", dim=True)
+            text += f"  ({_duration(verdict.seconds)})"
         self._echo(head + self._wrapped(text))
         if verdict.expected:
             words = f"expected: {verdict.expected}"
@@ -273,19 +274,18 @@ class _Lines:
 
         for why, count in self._left_out.items():
             self._echo(f"{count} more {'check was' if count == 1 else 'checks were'} left out: {why}")
-        counts = ", ".join(f"{result.count(outcome)} {outcome.value}" for outcome in Outcome)
-        name = f"{subject.name}: " if subject.name else ""
         wrong = [verdict.name for verdict in result.verdicts if verdict.outcome is Outcome.WRONG]
-        which = f" ({', '.join(wrong)})" if wrong else ""
+        which = {Outcome.WRONG: f" ({', '.join(wrong)})" if wrong else ""}
+        counts = ", ".join(f"{result.count(one)} {one.value}{which.get(one, '')}" for one in Outcome)
+        name = f"{subject.name}: " if subject.name else ""
         colour = "red" if wrong or result.barrier is not None else "green"
-        self._echo(click.style(f"{name}{counts}{which}, in {result.seconds:.1f} s", fg=colour, bold=True))
+        self._echo(click.style(f"{name}{counts}, in {result.seconds:.1f} s", fg=colour, bold=True))
 
     def _wrapped(self, text: str) -> str:
         room = self._width - len(INDENT)
-        if len(text) <= room:
-            return text
-        return f"\n{INDENT}".join(textwrap.wrap(text, room, break_on_hyphens=False)) or text
+        lines = textwrap.wrap(text, room, break_on_hyphens=False)
+        return f"\n{INDENT}".join(lines).replace(UNBROKEN, " ")
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    return f"{seconds * 1000:.1f}{UNBROKEN}ms" if seconds < 1 else f"{seconds:.1f}{UNBROKEN}s"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, Connack, Properties
 from broker.probe import strangers
 from broker.probe.check import Group, Stage
-from broker.probe.peer import VERSION_NAMES, Peer, is_refusal_of_credentials, refusal
+from broker.probe.peer import VERSION_NAMES, is_refusal_of_credentials, refusal
 from broker.probe.trial import EXPIRY, KEEP_ALIVE, Trial
 from broker.probe.verdict import Lacking, Skipped, Wrong
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 CONNECTING: Final = Group("connect")
 LIMITS: Final = Group("limits")
-FIND_OUT_SECONDS: Final = 2.0
 _CREDENTIALS: Final = "The Server wants to know who it is: give -u and --password-file, or others than these."
 
 
@@ -40,9 +37,10 @@ async def _accepted(trial: Trial, version: int) -> str:
             peer = await trial.open(version)
             connack = await peer.connect(trial.packet(version, properties=properties))
     except Wrong as wrong:
-        wrong.advice = wrong.advice or await _who(trial, peer)
+        if peer.frames is None:
+            subject.spoken = strangers.language(peer.began)
         if peer.ended and not peer.fault and peer.reason is None:  # [MQTT-3.1.2-2]: an answer is not asked for
-            raise Lacking(f"no CONNACK: {peer.ended}", advice=wrong.advice) from wrong
+            raise Lacking(f"no CONNACK: {peer.ended}") from wrong
         raise
     if connack.reason == ReasonCode.SUCCESS:
         subject.accepted.add(version)
@@ -59,17 +57,6 @@ async def _accepted(trial: Trial, version: int) -> str:
     elif connack.properties.server_reference:
         advice = f"The Server names another: {connack.properties.server_reference}"
     raise Lacking(f"refused: {refusal(connack, version)}", advice=advice)
-
-
-async def _who(trial: Trial, peer: Peer) -> str:
-    """Advice where the answer was no MQTT, or none."""
-    subject = trial.subject
-    if peer.frames is None and strangers.language(peer.began):
-        subject.spoken = strangers.language(peer.began)
-    if not subject.spoken:
-        deadline = trio.current_time() + FIND_OUT_SECONDS
-        subject.spoken = await strangers.find_out(subject.endpoint, deadline) or "nothing known"
-    return strangers.advice(subject.spoken, subject.endpoint)
 
 
 @CONNECTING.check("mqtt-5.0", "MQTT 5.0 is spoken", "MQTT5-3.1.4-5", since=MQTT_5_0, stage=Stage.VERSION)
@@ -90,7 +77,7 @@ async def mqtt_3_1(trial: Trial) -> str:
     try:
         return await _accepted(trial, MQTT_3_1)
     except Wrong as wrong:
-        raise Lacking(wrong.text, advice=wrong.advice) from wrong  # no standard asks for 3.1
+        raise Lacking(wrong.text) from wrong  # no standard asks for 3.1
 
 
 @CONNECTING.check("anonymous", "A Client without credentials")

@@ -6,12 +6,13 @@ left out say so. Verdicts are reported in the order of the checks, each as soon 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from broker.packets.types import MQTT_5_0
+from broker.probe import strangers
 from broker.probe.check import GATES, Stage
 from broker.probe.checks import VERSIONS
 from broker.probe.trial import Trial
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 8  # checks side by side, of some three connections each: a foreign Server is not to be flooded
 LATE_SECONDS: Final = 2.0  # over its time a check is ended from outside
+FIND_OUT_SECONDS: Final = 2.0
 TOTAL_FACTOR: Final = 12  # the whole may take so many times the time of one check
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
     """`barrier` kept most from being asked, where there is one; `refused`: the Server did answer, and said no."""
 
@@ -50,7 +52,7 @@ async def probe(
     patience: float,
     report: Callable[[Verdict], None],
 ) -> Result:
-    """Put `subject` to the chosen ones of `checks`, each of which may take `patience` seconds, or `Check.times` as long.
+    """Put `subject` to the chosen ones of `checks`, each of which may take `patience` seconds, or `times` as long.
 
     What others need is asked too, and reported where it was not wanted only if it fails.
     """
@@ -78,6 +80,7 @@ class _Machine:
         self._limiter = trio.CapacityLimiter(AT_ONCE)
         self._barrier: Verdict | None = None  # what keeps everything else from being asked
         self._refused = False
+        self._found_out = False
 
     async def run(self) -> Result:
         began = trio.current_time()
@@ -94,6 +97,8 @@ class _Machine:
                     else:
                         nursery.start_soon(self._ask, check)
             self._look_back(stage)
+            if stage in (Stage.UPGRADE, Stage.VERSION):
+                await self._find_out()
             self._tell()
         return Result(
             verdicts=[verdict for verdict in map(self._shown, self._checks) if verdict is not None],
@@ -126,19 +131,20 @@ class _Machine:
     def _why_not(self, check: Check) -> Verdict | None:
         subject = self._subject
         if self._barrier is not None:
-            return self._left_out(check, f"{self._barrier.name} failed", self._barrier.name)
+            words = "no version is accepted" if self._barrier.name in VERSIONS else f"{self._barrier.name} failed"
+            return self._left_out(check, words, self._barrier.name)
         if subject.gone:
             return self._left_out(check, subject.gone, "gone")
         if trio.current_time() > self._deadline:
             return self._left_out(check, f"the whole took {TOTAL_FACTOR * self._patience:g} s already", "time")
         if check.stage > Stage.VERSION and check.since == MQTT_5_0 and MQTT_5_0 not in subject.versions:
-            return self._left_out(check, "of MQTT 5.0, which is not spoken", "mqtt-5.0")
+            return self._left_out(check, "of MQTT 5.0, which is not spoken", "version")
         return None
 
     async def _run(self, check: Check) -> Verdict:
         began = trio.current_time()
         patience = self._patience * check.times
-        trial = Trial(self._subject, check.name, began + patience)
+        trial = Trial(self._subject, check.name, patience)
         expected = statement = ""
         advice: list[str] = []
         with trio.CancelScope(deadline=began + patience + LATE_SECONDS) as scope:
@@ -194,6 +200,18 @@ class _Machine:
                 if verdict.outcome is not Outcome.OK:
                     self._barrier = verdict
                     self._refused = stage is Stage.PERMISSION and verdict.outcome is Outcome.NO
+
+    async def _find_out(self) -> None:
+        """Who answers, where it is no MQTT Server and nothing else is known to advise."""
+        barrier, subject = self._barrier, self._subject
+        if barrier is None or barrier.advice or self._refused or self._found_out:
+            return
+        self._found_out = True
+        spoken = subject.spoken
+        if not spoken:
+            spoken = await strangers.find_out(subject.endpoint, trio.current_time() + FIND_OUT_SECONDS)
+        self._barrier = dataclasses.replace(barrier, advice=strangers.advice(spoken, subject.endpoint))
+        self._verdicts[barrier.name] = self._barrier
 
     def _tell(self) -> None:
         """Report what is there, up to the first check that is not."""

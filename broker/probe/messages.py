@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -11,8 +11,10 @@ from broker.packets.properties import forwarded_properties, publish_properties
 from broker.packets.types import MQTT_5_0, Properties, Publish
 from broker.probe.check import Group, Stage
 from broker.probe.peer import VERSION_NAMES
-from broker.probe.trial import GRACE, Trial
 from broker.probe.verdict import Lacking, Skipped, Wrong
+
+if TYPE_CHECKING:
+    from broker.probe.trial import Trial
 
 MESSAGES: Final = Group("messages")
 PAYLOAD: Final = bytes(range(256))  # every byte there is
@@ -227,7 +229,7 @@ async def unknown_alias(trial: Trial) -> str:
         raise Skipped("the Server's Topic Alias Maximum is 0")
     peer = await trial.connect()
     await peer.send(encode_publish(b"", b"x", topic_alias=1))
-    return await peer.closing(GRACE, "that the connection is closed", "MQTT5-4.13.1-1")
+    return await peer.closing(trial.grace, "that the connection is closed", "MQTT5-4.13.1-1")
 
 
 @MESSAGES.check("message-expiry", "Messages expire", "MQTT5-3.3.2-5", "MQTT5-3.3.2-6", since=MQTT_5_0)
@@ -273,7 +275,7 @@ async def receive_maximum(trial: Trial) -> str:
     for payload in (b"1", b"2"):
         await publisher.publish(topic, payload, 1)
     first = await subscriber.message(topic, b"1", 1, acknowledge=False)
-    early = await subscriber.arriving(GRACE)
+    early = await subscriber.arriving(trial.grace)
     if early:
         raise Wrong(
             f"{1 + len(early)} messages unacknowledged", expected="1, our Receive Maximum", statement="MQTT5-3.3.4-9"

@@ -56,7 +56,7 @@ async def connect(trial: Trial) -> str:
     if endpoint.scheme == "unix":
         taken = await _try(socket.AF_UNIX, endpoint.path, trial.deadline)
         if isinstance(taken, int):
-            raise Wrong(f"{endpoint}: {os.strerror(taken)}", expected="a connection", advice=_ADVICE.get(taken, ""))
+            raise Wrong(os.strerror(taken), expected="a connection", advice=_ADVICE.get(taken, ""))
         return f"{endpoint.path} takes connections"
     answers = await trio.socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     results: dict[str, float | int] = {}
@@ -72,7 +72,7 @@ async def connect(trial: Trial) -> str:
     said = [f"{name}: {os.strerror(code)}" for name, code in refused.items()]
     if not taken_by:
         code = next(iter(refused.values()))
-        raise Wrong(f"port {endpoint.port}: {'; '.join(said)}", expected="a connection", advice=_ADVICE.get(code, ""))
+        raise Wrong("; ".join(said), expected="a connection", advice=_ADVICE.get(code, ""))
     if said:
         trial.advice.append(f"Not every address answers ({'; '.join(said)}): Clients that try it first are held up.")
     return ", ".join(taken_by)

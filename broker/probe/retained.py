@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from broker.packets.types import MQTT_5_0, SubscriptionRequest
 from broker.probe.check import Group
-from broker.probe.trial import GRACE, Trial
 from broker.probe.verdict import Lacking, Wrong
 
 if TYPE_CHECKING:
     from broker.probe.peer import Peer
+    from broker.probe.trial import Trial
 
 RETAINED: Final = Group(
     "retained", "Who starts late or starts again sees no state, an old one, or takes an old one for new."
@@ -44,7 +44,7 @@ async def retained(trial: Trial) -> str:
         retain=True,
         expected="the retained message for a new Subscription",
     )
-    more = await subscriber.arriving(GRACE)
+    more = await subscriber.arriving(trial.grace)
     if more:
         seen = f"{1 + len(more)} retained messages for one topic"
         raise trial.wrong(seen, "the last one alone", "MQTT5-3.3.1-5", "MQTT311-3.3.1-5")
@@ -73,7 +73,7 @@ async def retained_cleared(trial: Trial) -> str:
     await trial.retain(publisher, behind, b"to stay")
     subscriber = await trial.connect()
     await subscriber.subscribe(topic, behind, qos=trial.qos(1))
-    came = await subscriber.arriving(GRACE, count=1)
+    came = await subscriber.arriving(trial.grace, count=1)
     if any(message.topic == topic for message in came):
         empty = all(not message.payload for message in came if message.topic == topic)
         seen = "an empty retained message" if empty else "the message is retained still"
@@ -106,9 +106,9 @@ async def retain_handling(trial: Trial) -> str:
         topic, b"kept", 0, "MQTT5-3.3.1-10", retain=True, expected="it for a new Subscription with Retain Handling 1"
     )
     await once.subscribe(SubscriptionRequest(topic, retain_handling=1))
-    if await never.arriving(GRACE):
+    if await never.arriving(trial.grace):
         raise Wrong("it came with Retain Handling 2", expected="nothing", statement="MQTT5-3.3.1-11")
-    if await once.arriving(GRACE):
+    if await once.arriving(trial.grace):
         raise Wrong(
             "it came again for the same Subscription, with Retain Handling 1",
             expected="nothing",

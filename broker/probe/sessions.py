@@ -9,11 +9,11 @@ import trio
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, Publish, Will
 from broker.probe.check import Group
-from broker.probe.trial import GRACE, Trial
 from broker.probe.verdict import Skipped, Wrong
 
 if TYPE_CHECKING:
     from broker.probe.peer import Peer
+    from broker.probe.trial import Trial
 
 SESSIONS: Final = Group("sessions")
 SHORT_KEEP_ALIVE: Final = 1  # second
@@ -72,7 +72,7 @@ async def clean_start(trial: Trial) -> str:
     await again.publish(topic, b"old")
     await again.publish(other, b"new")
     message = await again.take(Publish, "the message of the new Subscription", "MQTT5-4.5.0-1", "MQTT311-4.5.0-1")
-    if message.topic == topic or await again.arriving(GRACE):
+    if message.topic == topic or await again.arriving(trial.grace):
         raise trial.wrong("the old Subscription is there still", "none", "MQTT5-3.1.2-4", "MQTT311-3.1.2-6")
     return "no Subscription is left"
 
@@ -114,7 +114,7 @@ async def takeover(trial: Trial) -> str:
     first = await trial.connect(client_identifier=identifier)
     second = await trial.connect(client_identifier=identifier)
     ids = ("MQTT5-3.1.4-3", "MQTT311-3.1.4-2")
-    words = await first.closing(GRACE, "that the older connection is closed", *ids)
+    words = await first.closing(trial.grace, "that the older connection is closed", *ids)
     if first.version == MQTT_5_0 and first.reason != ReasonCode.SESSION_TAKEN_OVER:
         raise trial.wrong(f"the older one: {words}", "DISCONNECT 0x8E session taken over", *ids)
     await second.ping()
@@ -150,7 +150,7 @@ async def will_discarded(trial: Trial) -> str:
     await watcher.subscribe(topic)
     device = await trial.connect(will=Will(topic, b"left"))
     await device.leave()
-    if await watcher.arriving(GRACE):
+    if await watcher.arriving(trial.grace):
         ids = ("MQTT5-3.1.2-10", "MQTT311-3.1.2-10")
         raise trial.wrong("the Will Message was sent", "nothing", *ids)
     return "none is sent"

@@ -46,14 +46,14 @@ def describe(answer: bytes) -> str:
 
 
 def advice(spoken: str, endpoint: Endpoint) -> str:
-    """What to do where `spoken` is spoken and the URL says otherwise; "" where that is not known."""
+    """What to do where `spoken` is spoken and the URL says otherwise; "" where none is known."""
     if spoken == TLS:
         return "This port speaks TLS, which this version does not; plain MQTT is usually at port 1883."
     if spoken == HTTP:
         return f"This port speaks HTTP; MQTT over WebSocket would be ws://{endpoint.authority}/mqtt."
     if spoken == MQTT:
         return f"This port speaks MQTT without WebSocket: mqtt://{endpoint.authority}"
-    return ""
+    return "Another program may have this port, or the Server takes connections of certain addresses only."
 
 
 async def find_out(endpoint: Endpoint, deadline: float) -> str:

@@ -8,11 +8,11 @@ from broker.client.errors import describe as describe_reason
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_5_0, Publish, SubscriptionRequest
 from broker.probe.check import Group
-from broker.probe.trial import GRACE, Trial
 from broker.probe.verdict import Lacking, Skipped, Wrong
 
 if TYPE_CHECKING:
     from broker.probe.peer import Peer
+    from broker.probe.trial import Trial
 
 SUBSCRIPTIONS: Final = Group("subscriptions")
 SHARED_MESSAGES: Final = 20
@@ -89,7 +89,7 @@ async def _match(trial: Trial, topic_filter: str, matching: list[str], others: l
         await publisher.publish(topic, topic.encode())
     await _behind(publisher, subscriber, topic=end)
     ids = ("MQTT5-3.3.2-3", "MQTT311-3.3.2-3")
-    came = {message.topic for message in await subscriber.arriving(GRACE)}
+    came = {message.topic for message in await subscriber.arriving(trial.grace)}
     for topic in others:
         if topic in came:
             raise trial.wrong(f"{topic_filter!r} matches {topic!r}", "that it does not", *ids)
@@ -133,7 +133,7 @@ async def dollar(trial: Trial) -> str:
         await publisher.publish(topic, b"x")
     except Lacking:
         seen_directly = False
-    came = [message.topic for message in await greedy.arriving(GRACE) if message.topic.startswith("$")]
+    came = [message.topic for message in await greedy.arriving(trial.grace) if message.topic.startswith("$")]
     if came:
         raise trial.wrong(f"a message on {came[0]!r}", "none that begins with $", "MQTT5-4.7.2-1", "MQTT311-4.7.2-1")
     tried = "+ and #" if len(reasons) > 1 and reasons[-1] < 0x80 else "+"
@@ -155,7 +155,7 @@ async def unsubscribe(trial: Trial) -> str:
     await subscriber.unsubscribe(topic)
     await publisher.publish(topic, b"late")
     await _behind(publisher, subscriber, topic=other)
-    if await subscriber.arriving(GRACE):
+    if await subscriber.arriving(trial.grace):
         raise trial.wrong("a message after UNSUBACK", "nothing", "MQTT5-3.10.4-2", "MQTT311-3.10.4-2")
     await subscriber.subscribe(topic)
     await publisher.publish(topic, b"again")
@@ -217,8 +217,8 @@ async def shared(trial: Trial) -> str:
     await outsider.subscribe(trial.topic())
     for number in range(SHARED_MESSAGES):
         await publisher.publish(trial.topic(), str(number).encode())
-    everything = await outsider.arriving(GRACE, SHARED_MESSAGES)
-    shares = [len(await member.arriving(GRACE if member is first else 0.05)) for member in (first, second)]
+    everything = await outsider.arriving(trial.grace, SHARED_MESSAGES)
+    shares = [len(await member.arriving(trial.grace if member is first else 0.05)) for member in (first, second)]
     if len(everything) != SHARED_MESSAGES:
         raise trial.wrong(
             f"{len(everything)} of {SHARED_MESSAGES} messages for an ordinary Subscription",
@@ -261,7 +261,7 @@ async def system_topics(trial: Trial) -> str:
     if all(reason >= 0x80 for reason in reasons):
         raise Lacking(f"not readable: {describe_reason(reasons[0])}")
     came: dict[str, str] = {}
-    seconds = GRACE
+    seconds = trial.grace
     for _ in range(2):  # what is retained comes at once; others publish now and then
         for message in await peer.arriving(min(seconds, max(0.0, trial.remaining - 0.1))):
             came[message.topic] = message.payload[:200].decode("utf-8", "replace")

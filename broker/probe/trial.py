@@ -22,16 +22,19 @@ from broker.websocket.client_handshake import HandshakeRefused
 EXPIRY: Final = 120  # seconds after which a 5.0 Server forgets what we left
 CLEAN_SECONDS: Final = 3.0
 KEEP_ALIVE: Final = 60  # seconds; no check lasts so long
-GRACE: Final = 0.25  # seconds in which what must not come would have come
+GRACE: Final = 0.25  # seconds in which what must not come would have come, as a rule
+GRACES: Final = 20  # a check has time for so many
 
 
 class Trial:
-    """`deadline` is a time of Trio's clock. Checks say what they have to advise in `advice`."""
+    """`deadline` is a time of Trio's clock, `patience` seconds from now. `grace` is for how many seconds one waits for
+    what must not come. Checks say what they have to advise in `advice`."""
 
-    def __init__(self, subject: Subject, name: str, deadline: float) -> None:
+    def __init__(self, subject: Subject, name: str, patience: float) -> None:
         self.subject = subject
         self.name = name
-        self.deadline = deadline
+        self.deadline = trio.current_time() + patience
+        self.grace = min(GRACE, patience / GRACES)
         self.advice: list[str] = []
         self._peers: list[Peer] = []
         self._retained: dict[str, int] = {}  # topic -> the version that it was published with

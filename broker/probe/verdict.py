@@ -65,7 +65,7 @@ class Verdict:
     statement: str = ""
     advice: str = ""
     seconds: float = 0.0
-    because: str = ""  # the check without which this one could not run
+    because: str = ""  # what kept it from being asked: the name of a check, "version", "gone" or "time"
 
 
 def statement_for(version: int, statements: tuple[str, ...]) -> str:

@@ -12,13 +12,14 @@ from broker.packets.encode import PINGREQ_PACKET, encode
 from broker.packets.types import Pingresp, Publish
 from broker.probe.check import Group, Stage
 from broker.probe.subject import open_stream
-from broker.probe.trial import GRACE, Trial
 from broker.probe.verdict import Lacking, Skipped, Wrong
 from broker.websocket.client_handshake import HandshakeRefused
 from broker.websocket.frames import BINARY, TEXT, message_frame, ping_frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from broker.probe.trial import Trial
 
 WEBSOCKET: Final = Group("websocket")
 ONLY_WS: Final = ("ws",)
@@ -200,7 +201,7 @@ async def text_frame(trial: Trial) -> str:
     if not packet.isascii():
         raise Skipped("no packet of ours is text", advice="A shorter topic makes one: -t.")
     await peer.send_raw(message_frame(TEXT, packet, masked=True))
-    return await peer.closing(GRACE, "that the connection is closed", "MQTT5-6.0.0-1", "MQTT311-6.0.0-1")
+    return await peer.closing(trial.grace, "that the connection is closed", "MQTT5-6.0.0-1", "MQTT311-6.0.0-1")
 
 
 def status_name(status: int) -> str:
