@@ -4,14 +4,20 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 
+# How the broker is built: compiled where this machine can (auto), compiled or not at all, plain. hatch_build.py says more.
+BUILD   := $(or $(BROKER_BUILD),auto)
+SOURCES := pyproject.toml hatch_build.py README.md LICENSE $(shell find broker -name __pycache__ -prune -o -type f -print)
+
 # pip 22.3 and later installs into another environment, which spares the python3-venv package that Debian leaves out.
 # An environment of its own brings no pip; where the outer Python has none, ensurepip puts one in.
-PIP_INSTALL = if $(PYTHON) -m pip --version >/dev/null 2>&1; \
-	then $(PYTHON) -m pip --python $(RUN) install --quiet --disable-pip-version-check $(1); \
-	else $(RUN) -m ensurepip --upgrade >/dev/null && $(RUN) -m pip install --quiet --disable-pip-version-check $(1); fi
+PIP = if $(PYTHON) -m pip --version >/dev/null 2>&1; \
+	then $(PYTHON) -m pip --python $(RUN) --disable-pip-version-check $(1); \
+	else $(RUN) -m ensurepip --upgrade >/dev/null && $(RUN) -m pip --disable-pip-version-check $(1); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint types check format conformance schema autobahn interop-node clean
+.PHONY: help setup setup-dev demo test test-plain test-compiled lint types check format conformance schema autobahn \
+	interop-node clean
+.NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help:  ## List these commands
@@ -25,47 +31,72 @@ $(RUN):
 	@echo "Making $(VENV) with $$($(PYTHON) --version 2>&1)"
 	@$(PYTHON) -m venv --without-pip $(VENV)
 
-$(VENV)/installed: pyproject.toml | $(RUN)
-	@echo "Installing the broker into $(VENV)"
-	@$(call PIP_INSTALL,--editable .)
+# There is one for the kind of build that was last asked for, so that asking for another one builds anew.
+$(VENV)/build-$(BUILD): | $(RUN)
+	@rm -f $(VENV)/build-*
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(RUN)
-	@echo "Installing the broker and its development tools into $(VENV)"
-	@$(call PIP_INSTALL,--editable '.[dev]')
-	@touch $@ $(VENV)/installed
+# A build that came out plain for want of something is tried again the next time; thus the old date.
+$(VENV)/installed: $(SOURCES) $(VENV)/build-$(BUILD) | $(RUN)
+	@echo "Building the broker and installing it into $(VENV); to compile it takes a minute"
+	@rm -rf $(VENV)/wheel
+	@export BROKER_BUILD=$(BUILD) BROKER_BUILD_CACHE=$(CURDIR)/$(VENV)/compiled; \
+		{ $(call PIP,wheel --verbose --no-deps --wheel-dir $(VENV)/wheel .); } >$(VENV)/wheel.log 2>&1 || { \
+		tail -n 40 $(VENV)/wheel.log >&2; exit 1; }
+	@$(call PIP,install --quiet --force-reinstall --no-deps $(VENV)/wheel/*.whl)
+	@$(call PIP,install --quiet $(VENV)/wheel/*.whl)
+	@touch $@
+	@if grep -o 'TrioMQ is built plain.*' $(VENV)/wheel.log; then touch -t 200001010000 $@; fi
 
-setup: $(VENV)/installed  ## Install the broker into .venv
-	@echo "Ready. Start it with: $(VENV)/bin/broker serve"
+$(VENV)/tools: pyproject.toml | $(RUN)
+	@echo "Installing what tests and checks need into $(VENV)"
+	@$(RUN) -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["dependencies"], *project["optional-dependencies"]["dev"], sep="\n")' >$(VENV)/requirements.txt
+	@$(call PIP,install --quiet --requirement $(VENV)/requirements.txt)
+	@touch $@
 
-setup-dev: $(VENV)/installed-dev  ## Install the broker and what its tests and checks need into .venv
+setup: $(VENV)/installed  ## Install the broker into .venv, compiled if there is a C compiler
+	@echo "Ready: $$($(VENV)/bin/broker --version). Start it with: $(VENV)/bin/broker serve"
+
+setup-dev: $(VENV)/tools setup  ## Install the broker and what its tests and checks need into .venv
 
 demo: $(VENV)/installed  ## Start the broker and a fleet of simulated devices, and show their topics until Ctrl-C
-	@exec $(RUN) -m broker demo
+	@exec $(VENV)/bin/broker demo
 
-test: $(VENV)/installed-dev  ## Run every test (PYTEST_FLAGS adds options)
+test: test-plain test-compiled  ## Run every test plain, then compiled (PYTEST_FLAGS adds options)
+
+test-plain: $(VENV)/tools  ## Run the tests on the source as it stands here
 	@$(RUN) -m pytest $(PYTEST_FLAGS)
 
-lint: $(VENV)/installed-dev types  ## Check style, format and types
+# The wheel lies unpacked in a folder that comes first on the path, and the tests' own folder after it.
+test-compiled: $(VENV)/tools $(VENV)/installed  ## Run the tests on the compiled build
+	@rm -rf $(VENV)/unpacked
+	@$(RUN) -m zipfile --extract $(VENV)/wheel/*.whl $(VENV)/unpacked
+	@if ls $(VENV)/unpacked/*.so >/dev/null 2>&1; then \
+		TRIOMQ_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(VENV)/unpacked:$(CURDIR) \
+			$(RUN) -m pytest --import-mode=append $(PYTEST_FLAGS); \
+	else echo "This build is plain, so the tests do not run a second time. $(VENV)/wheel.log says why."; fi
+
+lint: $(VENV)/tools types  ## Check style, format and types
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-types: $(VENV)/installed-dev
+types: $(VENV)/tools
 	@$(RUN) -m mypy
 
 check: lint test  ## Lint, types and tests: what a change must pass
 
-format: $(VENV)/installed-dev  ## Put the source into the project's format
+format: $(VENV)/tools  ## Put the source into the project's format
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 
-conformance: $(VENV)/installed-dev  ## Write docs/conformance.md anew
+conformance: $(VENV)/tools  ## Write docs/conformance.md anew
 	@$(RUN) -m tests.conformance.generate
 
-schema: $(VENV)/installed  ## Write config/broker.toml, its schema and the tables of its guide anew
+schema: $(VENV)/tools  ## Write config/broker.toml, its schema and the tables of its guide anew
 	@$(RUN) -m broker.config.text
 
-autobahn: $(VENV)/installed-dev  ## Run Autobahn's fuzzing client against the frame layer (needs a Python 2.7)
+autobahn: $(VENV)/tools  ## Run Autobahn's fuzzing client against the frame layer (needs a Python 2.7)
 	@$(RUN) -m tests.websocket.autobahn
 
 tests/interop/node/node_modules/.package-lock.json: tests/interop/node/package-lock.json
