@@ -1,0 +1,204 @@
+"""One run of `broker bench`, from what the options ask for to what was seen, and how it ends when it is ended early.
+
+The first Ctrl-C ends the load and tells what was seen until then; the second ends everything at once. Either way no
+worker and no broker of our own outlives the command.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import click
+import trio
+
+from broker.bench.compare import MEASURING, compare
+from broker.bench.comparison import Comparison, Connections, Memory, Round, Subject, subjects_of
+from broker.bench.driver import drive
+from broker.bench.errors import BenchError, CannotConnect, Refused
+from broker.bench.measured import Measured
+from broker.bench.meter import Meter
+from broker.bench.own_broker import own_broker
+from broker.bench.processes import NoSuchProcess, is_here, listening_on
+from broker.cli import errors
+from broker.client import parse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from broker.bench.compare import Progress
+    from broker.bench.driver import Progress as RunProgress
+    from broker.bench.workload import Workload
+    from broker.cli.bench.workloads import Place
+
+OWN: Final = ("tcp", "ws")  # the doors of our own broker
+FIRST: Final = 32  # connections that pay what a broker pays once
+NOTHING: Final = "Ended before anything was measured."
+
+
+class Interruption:
+    """Whether a signal came; `scope` is cancelled by the first, and all the rest by the second."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.number = 0
+
+    @property
+    def code(self) -> int:
+        """The exit code that it calls for; 0 where no signal came."""
+        return 128 + self.number if self.number else 0
+
+
+@asynccontextmanager
+async def interruptible() -> AsyncIterator[Interruption]:
+    """Hear SIGINT and SIGTERM as long as the block lasts."""
+    found = Interruption()
+
+    async def listen(everything: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as numbers:
+            task_status.started()
+            async for number in numbers:
+                if found.number:
+                    everything.cancel()
+                found.number = found.number or number
+                found.scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listen, nursery.cancel_scope)
+        yield found
+        nursery.cancel_scope.cancel()
+
+
+def perform(work: Callable[[], Awaitable[int]]) -> None:
+    """Run `work` in Trio and leave the command with its exit code, or that of what went wrong."""
+    from broker.cli.running import run
+
+    async def told() -> int:
+        failure: click.ClickException | None = None
+        try:
+            return await work()
+        except* (BenchError, NoSuchProcess) as group:
+            failure = as_failure(_first(group))
+        assert failure is not None
+        raise failure
+
+    run(told, signals=False)
+
+
+def as_failure(error: Exception) -> click.ClickException:
+    """The click exception, and so the exit code, that tells why a run did not come about."""
+    if isinstance(error, CannotConnect):
+        return errors.CannotConnect(f"cannot connect: {error}")
+    return (errors.Refused if isinstance(error, Refused) else errors.Failure)(str(error))
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Exception)
+    return error
+
+
+def named(places: Sequence[Place]) -> list[Subject]:
+    """What the load goes to, each under its name. Raises click.UsageError for two of one name."""
+    if not places:
+        return [Subject(label=label, url="") for label in OWN]
+    try:
+        found = subjects_of([place.url for place in places], labels=[place.label or None for place in places])
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
+    return [
+        replace(subject, username=place.username, password=place.password)
+        for subject, place in zip(found, places, strict=True)
+    ]
+
+
+@asynccontextmanager
+async def subjects(places: Sequence[Place], pid: int | None) -> AsyncIterator[list[Subject]]:
+    """The same, running: a broker of our own, where there are no `places`, lives as long as the block."""
+    if not places:
+        async with own_broker() as own:
+            yield own.subjects()
+    else:
+        yield [replace(subject, pid=pid or process_at(subject.url)) for subject in named(places)]
+
+
+def process_at(url: str) -> int | None:
+    """The process of this machine that listens there, where it can be seen."""
+    end = parse(url)
+    return listening_on(end.port) if end.scheme != "unix" and is_here(end.host) else None
+
+
+class Watched:
+    """`drive`, listened to: what a run that is ended early has seen, and what its idle connections weigh."""
+
+    def __init__(self, meter: Meter | None) -> None:
+        self.last: RunProgress | None = None  # of the phase that counts
+        self.growth: int | None = None  # bytes that the broker grew by while idle connections were opened
+        self.cpu: float | None = None  # seconds that it took for them
+        self._meter = meter
+
+    async def __call__(
+        self, workload: Workload, *, workers: int = 0, progress: Callable[[RunProgress], None] | None = None
+    ) -> Measured:
+        before = self._meter.look() if self._meter is not None and workload.idle else None
+
+        def hear(state: RunProgress) -> None:
+            if state.phase == MEASURING:
+                self.last = state
+                after = self._meter.look() if before is not None and self._meter is not None else None
+                if before is not None and after is not None:
+                    self.growth = max(0, after.rss - before.rss)
+                    self.cpu = self.cpu or after.cpu - before.cpu
+            if progress is not None:
+                progress(state)
+
+        return await drive(workload, workers=workers, progress=hear)
+
+
+async def run_one(
+    subject: Subject,
+    workload: Workload,
+    *,
+    workers: int,
+    progress: Callable[[Progress], None],
+    interruption: Interruption,
+) -> Comparison | None:
+    """Run `workload` once; None where it was ended before anything was measured.
+
+    Where it was ended later, the counts of the time until then: what takes a worker's report is not among them.
+    """
+    workload = replace(workload, url=subject.url)
+    meter = Meter(subject.pid) if workload.idle and subject.pid is not None else None
+    watched = Watched(meter)
+    with interruption.scope:
+        if meter is not None:
+            first = replace(workload, idle=min(FIRST, workload.idle), seconds=0.1, connect_rate=0.0)
+            await drive(first, workers=1)
+        comparison = await compare(
+            [subject], workload, drive=watched, rounds=1, connections=0, workers=workers, progress=progress
+        )
+    if interruption.scope.cancelled_caught:
+        if watched.last is None:
+            return None
+        comparison = so_far(subject, workload, watched.last)
+    if watched.growth is not None:
+        (run,) = comparison.rounds
+        run.connections = Connections(measured=run.measured, cpu=watched.cpu)
+        comparison.memory[subject.label] = Memory(connections=workload.idle, growth=watched.growth)
+    return comparison
+
+
+def so_far(subject: Subject, workload: Workload, last: RunProgress) -> Comparison:
+    """What is known of a run that was ended."""
+    measured = Measured(seconds=last.elapsed, sent=last.sent, received=last.received, connected=last.connected)
+    return Comparison(
+        subjects=[subject],
+        workload=workload,
+        rounds=[Round(subject=subject.label, number=1, measured=measured)],
+        notes=[f"Ended early, at {time.strftime('%H:%M:%S')}: latencies and checks come with a whole run only."],
+    )
