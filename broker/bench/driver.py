@@ -56,25 +56,32 @@ class Progress:
 
 
 async def drive(
-    workload: Workload, *, workers: int = 0, progress: Callable[[Progress], None] | None = None
+    workload: Workload,
+    *,
+    workers: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+    stop: trio.Event | None = None,
 ) -> Measured:
     """Run `workload` in `workers` processes (0 is one less than the cores) and give what they saw.
 
-    `progress` is called about four times a second. Raises `CannotConnect` or `Refused` where the Clients do not come
-    to be connected, and `BenchError` for what the machine does not grant. What happens afterwards is counted: a broker
-    that dies ends the run at once, with `disconnected` above 0.
+    `progress` is called about four times a second. `stop` ends the run early, as though its time were up.
+
+    Raises `CannotConnect` or `Refused` where the Clients do not come to be connected, and `BenchError` for what makes no
+    sense or the machine does not grant. What happens afterwards is counted: a broker that dies ends the run at once,
+    with `disconnected` above 0.
     """
     if workers <= 0:
         workers = max(1, (os.cpu_count() or 1) - 1)
-    clients = workload.publishers + workload.subscribers + workload.idle
-    workers = max(1, min(workers, clients))
     try:
+        workload.check()
         endpoint = parse(workload.url)
     except ValueError as error:
         raise BenchError(str(error)) from None
+    clients = workload.publishers + workload.subscribers + workload.idle
+    workers = min(workers, clients)
     check_descriptors(math.ceil(clients / workers))
     family, address = await _resolve(endpoint)
-    run = _Run(workload, workers, progress)
+    run = _Run(workload, workers, progress, trio.Event() if stop is None else stop)
     return await run.run(endpoint, family, address)
 
 
@@ -120,10 +127,13 @@ class _Worker:
 class _Run:
     """One run: `connecting`, then `warm-up`, `measuring`, `draining`; `failure` is what it ends with instead."""
 
-    def __init__(self, workload: Workload, workers: int, progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self, workload: Workload, workers: int, progress: Callable[[Progress], None] | None, stop: trio.Event
+    ) -> None:
         self._workload = workload
         self._count = workers
         self._progress = progress
+        self._stop = stop
         self._workers: list[_Worker] = []
         self._failure: BenchError | None = None
         self._changed = trio.Event()
@@ -239,27 +249,36 @@ class _Run:
 
     async def _follow(self) -> Measured:
         workload = self._workload
-        await self._until(lambda: all(worker.status.get("ready") for worker in self._workers))
+        await self._until(lambda: self._stop.is_set() or self._all("ready"))
         start = monotonic_ns() + int(SETTLE * SECOND)
         warm_up = 0.0 if workload.count else workload.warm_up
         window_start = start + int(warm_up * SECOND)
         window_end = window_start + int(workload.seconds * SECOND)
         counted = workload.count > 0 and workload.publishers > 0
-        self._enter("warm-up", SETTLE + warm_up)
-        await self._say(start=start, window_start=window_start, window_end=0 if counted else window_end)
-        await self._until(lambda: self._broken() or monotonic_ns() >= window_start, window_start)
-        self._enter("measuring", 0.0 if counted else workload.seconds)
-        if counted:
-            await self._until(lambda: self._broken() or self._complete() or self._stalled(start))
-        else:
-            await self._until(lambda: self._broken() or self._measured() or self._enough(), window_end)
-            self._enter("draining", workload.timeout if workload.publishers else 0.0)
-            await self._until(lambda: self._broken() or self._measured() or self._enough())
-            if not self._broken():
-                await self._until(lambda: self._broken() or self._complete() or self._quiet())
+        if not self._stop.is_set():
+            self._enter("warm-up", SETTLE + warm_up)
+            await self._say(start=start, window_start=window_start, window_end=0 if counted else window_end)
+            await self._until(lambda: self._over() or monotonic_ns() >= window_start, window_start)
+            self._enter("measuring", 0.0 if counted else workload.seconds)
+            if counted:
+                await self._until(lambda: self._over() or self._complete() or self._stalled(start))
+            else:
+                await self._until(lambda: self._over() or self._all("measured") or self._enough(), window_end)
+            await self._drain(counted)
         await self._say(finish=True)
         await self._until(lambda: all(worker.report is not None for worker in self._workers))
         return self._add_up(start if counted else 0)
+
+    async def _drain(self, counted: bool) -> None:
+        """Wait for what is under way, where somebody is there to bring it."""
+        stopped = self._stop.is_set()
+        if self._broken() or (counted and not stopped):
+            return
+        if stopped:
+            await self._say(end=True)
+            await self._until(lambda: self._broken() or self._all("measured"))
+        self._enter("draining", self._workload.timeout if self._workload.publishers else 0.0)
+        await self._until(lambda: self._broken() or self._complete() or self._quiet())
 
     async def _say(self, **word: object) -> None:
         for worker in self._workers:
@@ -285,11 +304,15 @@ class _Run:
     def _total(self, name: str) -> int:
         return sum(worker.total(name) for worker in self._workers)
 
+    def _over(self) -> bool:
+        """Whether the run is to end before its time."""
+        return self._stop.is_set() or self._broken()
+
     def _broken(self) -> bool:
         return any(worker.status.get("broken") for worker in self._workers)
 
-    def _measured(self) -> bool:
-        return all(worker.status.get("measured") for worker in self._workers)
+    def _all(self, name: str) -> bool:
+        return all(worker.status.get(name) for worker in self._workers)
 
     def _enough(self) -> bool:
         """Whether as many messages as wanted have come, where nobody here sends any."""
@@ -297,8 +320,8 @@ class _Run:
         return not workload.publishers and 0 < workload.count <= self._total("received")
 
     def _complete(self) -> bool:
-        """Whether all that was sent has arrived and was acknowledged, and nothing is left to be sent."""
-        if self._total("unsent") or self._total("unacknowledged"):
+        """Whether all that was sent has arrived and was acknowledged, and nothing that is to be sent is left."""
+        if (self._total("unsent") and not self._stop.is_set()) or self._total("unacknowledged"):
             return False
         return self._total("unique") >= self._total("expected")
 

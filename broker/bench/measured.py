@@ -13,7 +13,7 @@ from broker.bench.histogram import Histogram
 
 SERIES_STEP = 0.25  # seconds between two points of a series
 
-_GREATEST = ("seconds", "connect_seconds", "busiest", "latest")  # of workers side by side not the sum but the greatest
+_GREATEST = ("seconds", "connect_seconds", "connect_busiest", "busiest", "latest")  # of workers side by side not the sum but the greatest
 
 
 @dataclass(slots=True)
@@ -38,6 +38,7 @@ class Measured:
     connected: int = 0
     connect: Histogram = field(default_factory=Histogram)
     connect_seconds: float = 0.0  # from the first connect to the last CONNACK
+    connect_busiest: float = 0.0  # share of a core that the busiest worker used meanwhile
     connect_bytes_sent: int = 0  # of all handshakes: WebSocket head, CONNECT
     connect_bytes_received: int = 0
 

@@ -54,20 +54,20 @@ class Parent:
         self._words: list[dict[str, Any]] = []
 
     def say(self, **word: object) -> None:
-        """Write, all of it; SystemExit where nobody listens any more."""
+        """Write, all of it; EOFError where nobody listens any more."""
         left = memoryview(msgpack.packb(word))
         try:
             while left:
                 left = left[os.write(self._writing, left) :]
         except OSError:
-            raise SystemExit(1) from None
+            raise EOFError from None
 
     def hear(self) -> dict[str, Any]:
-        """The next word; waits for it. SystemExit when there will be none."""
+        """The next word; waits for it. EOFError when there will be none."""
         while not self._words:
             data = os.read(self.reading, 64 * 1024)
             if not data:
-                raise SystemExit(0)
+                raise EOFError
             self._unpacker.feed(data)
             self._words.extend(self._unpacker)
         return self._words.pop(0)
@@ -99,24 +99,28 @@ class Worker:
         self._parent = parent
         self._loop = loop
         self._tally = loop.tally
+        self._connect_busiest = 0.0
         self._ready = False  # all are connected
         self._measured = False  # the window is over
         self._broken = False
-        self._finished = False  # the parent said so
+        self._ended = False  # the parent ended the window
+        self._finished = False  # the parent wants the report
         self._series: list[tuple[int, int]] = []
 
     def run(self) -> None:
-        if not self._connect():
-            return
-        word = self._wait_for_start()
-        if word is None:
-            return
+        """All of it; EOFError where the parent is gone."""
         loop = self._loop
-        loop.start(word["start"], word["window_start"], word["window_end"] or NEVER)
-        before, after = self._measure(word["window_start"], word["window_end"])
-        loop.drain()
-        if not self._finished:
-            self._drain()
+        before = after = Snapshot(self._tally)
+        word = self._wait_for_start() if self._connect() else {}
+        if "start" in word:
+            loop.start(word["start"], word["window_start"], word["window_end"] or NEVER)
+            before, after = self._measure(word["window_start"], word["window_end"])
+            loop.drain()
+            self._measured = True
+            self._status()
+            while not self._finished:
+                self._go_on(monotonic_ns() + SHORT_WORD)
+                self._status()
         loop.end()
         self._report(before, after)
 
@@ -137,47 +141,51 @@ class Worker:
             broken=self._broken,
         )
 
-    def _go_on(self, until: int) -> bool:
-        """Run the loop until then; whether the parent said that it is over."""
+    def _go_on(self, until: int) -> None:
+        """Run the loop until then, or until the parent has something to say."""
         why = self._loop.run(until)
         if why == BROKEN:
             self._broken = True
-        return why == CONTROL
+        elif why == CONTROL:
+            self._finished = "finish" in self._parent.hear()
+            self._ended = True
 
     def _connect(self) -> bool:
+        """Connect all; whether the parent let us."""
+        start, cpu = monotonic_ns(), time.process_time()
         while True:
             why = self._loop.run(monotonic_ns() + WORD)
             if why == CONTROL:
-                self._loop.end()
+                self._parent.hear()
                 return False
             if why == CONNECTED:
+                self._connect_busiest = (time.process_time() - cpu) * SECOND / max(1, monotonic_ns() - start)
                 self._ready = True
                 self._status()
                 return True
             self._status()
 
-    def _wait_for_start(self) -> dict[str, Any] | None:
-        """The parent's word; None where it says that there will be no run."""
-        while not self._go_on(monotonic_ns() + WORD):
+    def _wait_for_start(self) -> dict[str, Any]:
+        while True:
+            why = self._loop.run(monotonic_ns() + WORD)
+            if why == CONTROL:
+                return self._parent.hear()
+            if why == BROKEN:
+                self._broken = True
             self._status()
-        word = self._parent.hear()
-        if "start" in word:
-            return word
-        self._loop.end()
-        return None
 
     def _measure(self, window_start: int, window_end: int) -> tuple[Snapshot, Snapshot]:
         """From the start to the end of the window, or of a count, which the parent sees; in the middle if it breaks."""
-        while not self._finished and not self._broken and monotonic_ns() < window_start:
-            self._finished = self._go_on(min(window_start, monotonic_ns() + WORD))
+        while not self._ended and not self._broken and monotonic_ns() < window_start:
+            self._go_on(min(window_start, monotonic_ns() + WORD))
             self._status()
         before = last = Snapshot(self._tally)
         step = int(SERIES_STEP * SECOND)
         point = window_start + step
-        word = SHORT_WORD if not window_end else WORD
-        while not self._finished and not self._broken and (not window_end or monotonic_ns() < window_end):
-            until = min(point, monotonic_ns() + word)
-            self._finished = self._go_on(min(until, window_end) if window_end else until)
+        word = WORD if window_end else SHORT_WORD
+        end = window_end or NEVER
+        while not self._ended and not self._broken and monotonic_ns() < end:
+            self._go_on(min(point, end, monotonic_ns() + word))
             if monotonic_ns() >= point:
                 now = Snapshot(self._tally)
                 self._series.append((now.sent - last.sent, now.received - last.received))
@@ -185,15 +193,10 @@ class Worker:
                 point += step
             self._status()
         after = Snapshot(self._tally)
-        if not window_end or self._broken:
+        if end == NEVER or self._ended or self._broken:
             self._series.append((after.sent - last.sent, after.received - last.received))
+            self._tally.window_end = after.at
         return before, after
-
-    def _drain(self) -> None:
-        self._measured = True
-        self._status()
-        while not self._go_on(monotonic_ns() + SHORT_WORD):
-            self._status()
 
     def _report(self, before: Snapshot, after: Snapshot) -> None:
         tally = self._tally
@@ -206,6 +209,7 @@ class Worker:
             series=self._series,
             connected=tally.connected,
             connect=tally.connect,
+            connect_busiest=self._connect_busiest,
             connect_bytes_sent=tally.connect_bytes_sent,
             connect_bytes_received=tally.connect_bytes_received,
             expected=tally.expected,
@@ -272,13 +276,15 @@ def main() -> None:
     writing = os.dup(1)
     os.dup2(2, 1)  # what prints must not print into the pipe
     parent = Parent(0, writing)
-    order = parent.hear()
     try:
+        loop = _build(parent.hear(), parent.reading)
         _sharpen_timers()
-        loop = _build(order, parent.reading)
         gc.freeze()
         gc.disable()  # nothing here makes cycles, and a collection is a pause that looks like the broker's
-        Worker(parent, loop).run()
+        try:
+            Worker(parent, loop).run()
+        except EOFError:
+            loop.end()
     except BenchError as error:
         kind = next(name for name, known in ERRORS.items() if type(error) is known)
         parent.say(error=kind, text=str(error))

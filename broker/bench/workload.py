@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
+LARGEST_PAYLOAD: Final = 268_435_455 - 65_535 - 5  # bytes: with the longest Topic Name it fits in a packet
+MANY: Final = 10_000_000_000
 SMALLEST_PAYLOAD: Final = 16  # bytes: who sent it, which one it is, and when it was due
 
 
@@ -31,7 +33,7 @@ class Workload:
     payload: int = 64  # bytes
     rate: float = 0.0  # messages a second of all publishers, each due at its time (open loop); 0 is a closed loop
     inflight: int = 20  # in a closed loop: messages of one publisher that are under way
-    count: int = 0  # messages to be sent in all, whatever the time; 0 is for `seconds`
+    count: int = 0  # messages to be sent in all, whatever the time (without publishers: received); 0 is for `seconds`
     seconds: float = 10.0  # that are measured
     warm_up: float = 1.0  # before them
     connect_rate: float = 0.0  # connections a second; 0 is as many as the broker takes
@@ -41,6 +43,25 @@ class Workload:
     client_prefix: str = "bench"
     username: str | None = None
     password: str | None = None
+
+    def check(self) -> None:
+        """ValueError, which says what is wrong, for a run that nobody can make."""
+        if self.publishers + self.subscribers + self.idle < 1:
+            raise ValueError("a run takes at least one client")
+        if self.publishers and not SMALLEST_PAYLOAD <= self.payload <= LARGEST_PAYLOAD:
+            raise ValueError(f"a payload is {SMALLEST_PAYLOAD} to {LARGEST_PAYLOAD:,} bytes, not {self.payload:,}")
+        if self.version not in (3, 4, 5) or self.qos not in (0, 1, 2):
+            raise ValueError(f"there is no version {self.version} of MQTT with QoS {self.qos}")
+        if self.echo and self.subscribers:
+            raise ValueError("with echo the publishers are the subscribers")
+        for name in ("publishers", "subscribers", "idle", "rate", "count", "warm_up", "connect_rate", "keep_alive"):
+            if not 0 <= getattr(self, name) <= MANY:
+                raise ValueError(f"{name} is 0 to {MANY:,}, not {getattr(self, name):,}")
+        for name in ("inflight", "connecting", "seconds", "timeout"):
+            if not 0 < getattr(self, name) <= MANY:
+                raise ValueError(f"{name} is above 0 and at most {MANY:,}, not {getattr(self, name):,}")
+        if self.keep_alive > 0xFFFF:
+            raise ValueError(f"a Keep Alive is at most 65,535 seconds, not {self.keep_alive:,}")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for msgpack and JSON."""

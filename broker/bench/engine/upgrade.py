@@ -1,6 +1,6 @@
 """The opening handshake (RFC 6455 section 4.1), thousands of times: one request with another key in it each time.
 
-The answer is judged here where it opens a WebSocket; a refusal is left to `ClientHandshake`, which knows how to tell it.
+The answer is judged here where it opens a WebSocket; a refusal is left to `ClientHandshake`, which can tell it best.
 """
 
 from __future__ import annotations
