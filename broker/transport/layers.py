@@ -3,8 +3,7 @@
     [first bytes: MQTT | HTTP] -> [HTTP head -> WebSocket frames] -> Connection
 
 A door (`link`, over a socket; `stream`, over a Trio stream) hands what it has read to `receive` and writes what `take`
-gives. `receive` is an attribute: it is the method of the layer that is present, in the end the Connection's own, so
-that plain MQTT pays nothing for the choice.
+gives.
 """
 
 from __future__ import annotations
@@ -67,15 +66,10 @@ class Layers:
         self._eof = False
         self._control = bytearray()  # goes out as it is
         self.on_close: Callable[[], None] = _nothing
-        self.plain = False  # nothing but MQTT: the outbox goes out as it is
-        self.receive: Callable[[bytes, float], None]
-        if kind == MQTT:
-            self.plain = True
-            self.receive = self.connection.receive
-        elif kind == HTTP:
+        self.plain = kind == MQTT  # nothing but MQTT: the outbox goes out as it is
+        self._deaf = False  # what comes is no longer looked at
+        if kind == HTTP:
             self._begin_http()
-        else:
-            self.receive = self._receive_first
 
     @property
     def peer_is_done(self) -> bool:
@@ -87,6 +81,17 @@ class Layers:
 
     # -- In
 
+    def receive(self, data: bytes, now: float) -> None:
+        """Bytes from the peer."""
+        if self.plain:
+            self.connection.receive(data, now)
+        elif self._frames is not None:
+            self._receive_frames(data, now)
+        elif self._http is not None:
+            self._receive_http(data, now)
+        elif not self._deaf:
+            self._receive_first(data, now)
+
     def eof(self, now: float, reason: str = "closed by the peer") -> None:
         """The peer will send no more: what it has sent is processed, the connection is over."""
         self._eof = self.connection.peer_is_done = True
@@ -94,8 +99,7 @@ class Layers:
         self.outbox.touch()
 
     def close(self) -> None:
-        """The door has closed. Its `receive` would hold on to itself, and all this wait for the collector."""
-        self.receive = self.connection.receive
+        """The door has closed."""
         self.on_close()
 
     def _receive_first(self, data: bytes, now: float) -> None:
@@ -104,13 +108,12 @@ class Layers:
             self._begin_http()
         else:
             if first == TLS_HANDSHAKE:
-                self.receive = _ignore
+                self._deaf = True
                 self.connection.lost(now, "TLS on a listener without TLS")
                 self.outbox.touch()
                 return
             self.plain = True
             self.connection.identify("tcp")
-            self.receive = self.connection.receive
         self.receive(data, now)
 
     def _begin_http(self) -> None:
@@ -123,7 +126,6 @@ class Layers:
             loopback=self._loopback,
         )
         self.connection.identify("ws")
-        self.receive = self._receive_http
 
     def _receive_http(self, data: bytes, now: float) -> None:
         http = self._http
@@ -133,13 +135,12 @@ class Layers:
         if http.outcome == READING:
             return
         self._http = None
-        self.receive = _ignore
+        self._deaf = True
         self.outbox.touch()
         if http.outcome == UPGRADED:
             self._control += http.response
             connection.peer.headers = http.headers
             self._frames = FrameDecoder(self.limits.connect_packet_size, self.limits.websocket_fragments)
-            self.receive = self._receive_frames
             if http.leftover:
                 self._receive_frames(http.leftover, now)
         elif http.outcome == REFUSED:
@@ -212,7 +213,3 @@ class Layers:
 
 def _nothing() -> None:
     return None
-
-
-def _ignore(data: bytes, now: float) -> None:
-    """The `receive` of layers that have given their last answer."""

@@ -113,9 +113,8 @@ class Link:
         try:
             layers = self.layers
             outbox = layers.outbox
-            take = outbox.take if layers.plain else layers.take
             while True:
-                data = take(TAKE_BYTES)
+                data = outbox.take(TAKE_BYTES) if layers.plain else layers.take(TAKE_BYTES)
                 if not data:
                     break
                 sent = self._send(data)

@@ -22,12 +22,13 @@ if sys.platform == "linux":
     class Poller:
         """Level-triggered. A hung-up or broken socket is reported as readable: reading it says what is wrong.
 
-        `poll(seconds)` gives (fd, mask) of what is ready and waits at most so long; it is epoll's own.
+        `poll(seconds, most)` gives (fd, mask) of at most so many that are ready, and waits at most so long. It is
+        epoll's own.
         """
 
         def __init__(self) -> None:
             self._epoll = select.epoll()
-            self.poll: Callable[[float], list[tuple[int, int]]] = self._epoll.poll
+            self.poll: Callable[[float, int], list[tuple[int, int]]] = self._epoll.poll
 
         def fileno(self) -> int:
             return self._epoll.fileno()
@@ -71,11 +72,11 @@ else:
         def remove(self, fd: int, interest: int) -> None:
             self.change(fd, interest, 0)
 
-        def poll(self, seconds: float) -> list[tuple[int, int]]:
-            """(fd, READ | WRITE) of what is ready; waits at most `seconds`."""
+        def poll(self, seconds: float, most: int) -> list[tuple[int, int]]:
+            """(fd, READ | WRITE) of at most so many that are ready; waits at most `seconds`."""
             return [
                 (event.ident, WRITE if event.filter == select.KQ_FILTER_WRITE else READ)
-                for event in self._kqueue.control(None, 512, seconds)
+                for event in self._kqueue.control(None, most, seconds)
             ]
 
         def close(self) -> None:

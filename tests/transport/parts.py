@@ -241,7 +241,7 @@ class Bench:
 
     def round(self, seconds: float = 0.0) -> bool:
         """One round of the pump; whether there was anything to do."""
-        ready = self.pump.poller.poll(seconds)
+        ready = self.pump.poller.poll(seconds, 256)
         if not ready and not self.broker.dirty:
             return False
         self.wakes += 1

@@ -38,11 +38,6 @@ def test_mqtt_is_passed_on_as_it_is(kind: str) -> None:
     assert not wire.layers.websocket
 
 
-def test_plain_mqtt_goes_past_the_layers() -> None:
-    wire = Wire(MQTT)
-    assert wire.layers.receive == wire.connection.receive
-
-
 @pytest.mark.parametrize("kind", [HTTP, AUTO])
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_a_websocket_is_opened_whatever_the_reads(kind: str, size: int) -> None:
@@ -413,4 +408,3 @@ def test_closing_lets_go() -> None:
     wire.layers.on_close = lambda: closed.append(True)
     wire.layers.close()
     assert closed == [True]
-    assert wire.layers.receive == wire.connection.receive

@@ -54,7 +54,7 @@ def test_what_is_asked_for_and_there_is_reported(
     poller.add(ours.fileno(), interest)
     theirs.sendall(data)
     reported = 0
-    for fd, mask in poller.poll(0.0):
+    for fd, mask in poller.poll(0.0, 8):
         assert fd == ours.fileno()
         reported |= mask
     assert reported == ready
@@ -64,9 +64,9 @@ def test_what_is_not_taken_is_reported_again(poller: Poller, pair: Pair) -> None
     ours, theirs = pair
     poller.add(ours.fileno(), READ)
     theirs.sendall(b"x")
-    assert poller.poll(0.0) == poller.poll(0.0) == [(ours.fileno(), READ)]
+    assert poller.poll(0.0, 8) == poller.poll(0.0, 8) == [(ours.fileno(), READ)]
     ours.recv(10)
-    assert poller.poll(0.0) == []
+    assert poller.poll(0.0, 8) == []
 
 
 def test_interest_changes(poller: Poller, pair: Pair) -> None:
@@ -75,18 +75,18 @@ def test_interest_changes(poller: Poller, pair: Pair) -> None:
     theirs.sendall(b"x")
     poller.add(fd, READ)
     poller.change(fd, READ, 0)
-    assert poller.poll(0.0) == []
+    assert poller.poll(0.0, 8) == []
     poller.change(fd, 0, WRITE)
-    assert poller.poll(0.0) == [(fd, WRITE)]
+    assert poller.poll(0.0, 8) == [(fd, WRITE)]
     poller.change(fd, WRITE, READ)
-    assert poller.poll(0.0) == [(fd, READ)]
+    assert poller.poll(0.0, 8) == [(fd, READ)]
     poller.remove(fd, READ)
-    assert poller.poll(0.0) == []
+    assert poller.poll(0.0, 8) == []
 
 
 def test_it_waits_so_long(poller: Poller) -> None:
     start = time.monotonic()
-    assert poller.poll(0.02) == []
+    assert poller.poll(0.02, 8) == []
     assert 0.015 < time.monotonic() - start < 5.0
 
 
@@ -94,7 +94,7 @@ def test_the_end_is_readable(poller: Poller, pair: Pair) -> None:
     ours, theirs = pair
     poller.add(ours.fileno(), READ)
     theirs.close()
-    assert [(fd, mask & READ) for fd, mask in poller.poll(1.0)] == [(ours.fileno(), READ)]
+    assert [(fd, mask & READ) for fd, mask in poller.poll(1.0, 8)] == [(ours.fileno(), READ)]
 
 
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="kqueue reports nothing that was not asked for")
@@ -105,7 +105,7 @@ def test_a_reset_is_readable_though_nobody_asked(poller: Poller) -> None:
         poller.add(ours.fileno(), 0)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         theirs.close()
-        ((fd, mask),) = poller.poll(1.0)
+        ((fd, mask),) = poller.poll(1.0, 8)
         assert fd == ours.fileno()
         assert mask != WRITE, "what is not for writing is for reading"
         with pytest.raises(ConnectionResetError):
@@ -118,7 +118,7 @@ def test_a_closed_socket_is_forgotten(poller: Poller, pair: Pair) -> None:
     poller.add(ours.fileno(), READ)
     theirs.sendall(b"x")
     ours.close()
-    assert poller.poll(0.0) == []
+    assert poller.poll(0.0, 8) == []
 
 
 async def test_one_task_waits_for_all(poller: Poller, pair: Pair) -> None:

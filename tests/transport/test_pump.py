@@ -15,9 +15,9 @@ from broker.core.ports import Refusal
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connack, Disconnect, Pingreq
-from broker.transport.pump import ACCEPT_PAUSE, ACCEPTED_AT_ONCE, WATERMARK_LOOK
+from broker.transport.pump import ACCEPT_PAUSE, ACCEPTED_AT_ONCE, WATERMARK_LOOK, Pump
 from broker.websocket.frames import BINARY, PING
-from tests.core.parts import limits
+from tests.core.parts import limits, new_broker
 from tests.statements import statement
 from tests.transport.parts import (
     UPGRADE,
@@ -42,6 +42,8 @@ from tests.transport.parts import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from trio.testing import MockClock
 
 PINGREQ = encode(Pingreq(), 5)
 
@@ -482,9 +484,9 @@ async def test_other_tasks_live_under_constant_traffic(running: Running) -> None
     poll = running.pump.poller.poll
     idle = 0
 
-    def never_idle(seconds: float) -> list[tuple[int, int]]:
+    def never_idle(seconds: float, most: int) -> list[tuple[int, int]]:
         nonlocal idle
-        idle += not (ready := poll(seconds))
+        idle += not (ready := poll(seconds, most))
         return ready or [(-1, 1)]  # as if a socket were always ready
 
     running.pump.poller.poll = never_idle
@@ -595,3 +597,18 @@ async def test_what_becomes_dirty_elsewhere_leaves_without_the_task(running: Run
     running.pump.flush(running.pump.clock())
     assert await client.receive_some() == PINGREQ
     await client.aclose()
+
+
+async def test_its_clock_is_the_one_of_trio(bench: Bench) -> None:
+    before = trio.current_time()
+    assert before <= bench.pump.clock() <= trio.current_time()
+
+
+async def test_its_clock_stands_when_that_of_a_test_does(autojump_clock: MockClock) -> None:
+    pump = Pump(new_broker())
+    try:
+        assert pump.clock() == trio.current_time()
+        await trio.sleep(1000)
+        assert pump.clock() == trio.current_time()
+    finally:
+        pump.close()
