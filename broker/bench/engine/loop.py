@@ -32,6 +32,7 @@ BROKEN: Final = 3  # of the publishers, of the subscribers or of the others all 
 
 SECOND: Final = 1_000_000_000
 LOOK: Final = SECOND // 20  # between two looks at what is overdue
+READY_AT_ONCE: Final = 256  # sockets that one look gives
 COARSE: Final = 2_000_000  # ns: above that the poller's own timeout, of whole milliseconds, does
 SPIN: Final = 20_000  # ns: so long before a message is due nothing sleeps any more
 RETRY: Final = 2_000_000  # ns: when a Unix socket's queue was full
@@ -267,10 +268,10 @@ class Loop:
     def _wait(self, nanoseconds: int) -> list[tuple[int, int]]:
         poller = self.network.poller
         if nanoseconds > COARSE:
-            return poller.poll((nanoseconds - COARSE // 2) / SECOND)
+            return poller.poll((nanoseconds - COARSE // 2) / SECOND, READY_AT_ONCE)
         if nanoseconds > SPIN:
             select.select((poller.fileno(),), (), (), (nanoseconds - SPIN) / SECOND)
-        return poller.poll(0)
+        return poller.poll(0.0, READY_AT_ONCE)
 
     def _flush(self, now: int) -> None:
         dirty = self.network.dirty
