@@ -66,7 +66,7 @@ async def drive(
 
     `progress` is called about four times a second. `stop` ends the run early, as though its time were up.
 
-    Raises `CannotConnect` or `Refused` where the Clients do not come to be connected, and `BenchError` for what makes no
+    Raises `CannotConnect` or `Refused` where the Clients do not come to be connected, and `BenchError` for what has no
     sense or the machine does not grant. What happens afterwards is counted: a broker that dies ends the run at once,
     with `disconnected` above 0.
     """
