@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from broker.client.errors import describe as describe_reason
 from broker.packets.encode import encode_publish
 from broker.packets.properties import forwarded_properties, publish_properties
-from broker.packets.types import MQTT_5_0, Properties, Publish
+from broker.packets.types import MQTT_5_0, Properties, Puback, Publish
 from broker.probe.check import Group, Stage
 from broker.probe.peer import VERSION_NAMES
 from broker.probe.verdict import Lacking, Skipped, Wrong
@@ -34,8 +35,12 @@ async def permission(trial: Trial) -> str:
     qos = trial.qos(1)
     try:
         await peer.subscribe(topic, qos=qos)
-        await peer.publish(topic, PAYLOAD, qos)
-        await peer.message(topic, PAYLOAD, qos)
+        await peer.send(Publish(topic, PAYLOAD, qos=qos, packet_identifier=qos))
+        packet: object = None
+        while not isinstance(packet, Publish):  # what is not acknowledged is for others to find out
+            packet = await peer.next(f"the message on {topic!r}", "MQTT5-4.5.0-1", "MQTT311-4.5.0-1")
+            if isinstance(packet, Puback) and packet.reason >= 0x80:
+                raise Lacking(f"PUBLISH is refused: {describe_reason(packet.reason)}")
     except Lacking as lacking:
         lacking.advice = advice
         raise

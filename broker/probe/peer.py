@@ -176,6 +176,15 @@ class Peer:
             if not await self.read():
                 raise self.wrong(self._nothing(), expected, *statements)
 
+    async def next(self, expected: str, *statements: str) -> ControlPacket:
+        """The next packet, whatever its type; `Wrong` when none comes."""
+        while not self._arrived:
+            if self.ended:
+                raise self.wrong(self.ended, expected, *statements)
+            if not await self.read():
+                raise self.wrong(self._nothing(), expected, *statements)
+        return self._arrived.popleft()
+
     def _nothing(self) -> str:
         waited = f"nothing within {trio.current_time() - self._began_at:.1f} s"
         if not self._arrived:
@@ -220,14 +229,12 @@ class Peer:
     async def connect(self, connect: Connect) -> Connack:
         """CONNECT, and the CONNACK that must be the first packet to come, whatever it says."""
         await self.send(connect)
-        while not self._arrived and not self.ended:
-            if not await self.read():
-                raise self.wrong(self._nothing(), "CONNACK", "MQTT5-3.1.4-5", "MQTT311-3.1.4-4")
-        if not self._arrived:
+        try:
+            first = await self.next("CONNACK", "MQTT5-3.1.4-5", "MQTT311-3.1.4-4")
+        except Wrong:
             if self.frames is None and self.fault and self.began[0] != CONNACK_BYTE:
-                raise self.wrong(f"the answer is not MQTT: {strangers.describe(self.began)}", "CONNACK")
-            raise self.wrong(self.ended, "CONNACK", "MQTT5-3.1.4-5", "MQTT311-3.1.4-4")
-        first = self._arrived.popleft()
+                raise self.wrong(f"the answer is not MQTT: {strangers.describe(self.began)}", "CONNACK") from None
+            raise
         if not isinstance(first, Connack):
             raise self.wrong(describe(first), "CONNACK as the first packet", "MQTT5-3.2.0-1", "MQTT311-3.2.0-1")
         self.connack = first
