@@ -9,6 +9,7 @@ from typing import Final
 
 from broker.bench.histogram import Histogram
 
+KINDS_OF_TROUBLE: Final = 50
 NEVER: Final = 1 << 60  # ns: an instant that does not come
 
 
@@ -51,5 +52,5 @@ class Tally:
 
     def complain(self, sentence: str) -> None:
         """Count something that is wrong; what is new when there are too many kinds of it already is dropped."""
-        if sentence in self.trouble or len(self.trouble) < 50:
+        if sentence in self.trouble or len(self.trouble) < KINDS_OF_TROUBLE:
             self.trouble[sentence] = self.trouble.get(sentence, 0) + 1
