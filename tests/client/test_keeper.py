@@ -140,12 +140,12 @@ async def test_an_opening_that_takes_too_long(autojump_clock: MockClock, server:
 
 @pytest.mark.parametrize("reason", sorted(FINAL_REASONS & {0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x95, 0x9C, 0x9D}))
 async def test_refusals_that_are_final(
-    autojump_clock: MockClock, server: Server, nursery: trio.Nursery, reason: ReasonCode
+    autojump_clock: MockClock, server: Server, nursery: trio.Nursery, reason: int
 ) -> None:
     async def serve() -> None:
         peer = Peer(await server.stream())
         await peer.expect(Connect)
-        await peer.send(Connack(reason))
+        await peer.send(Connack(ReasonCode(reason)))
         await peer.closed()
 
     nursery.start_soon(serve)

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 from broker.config import Config, ConfigError, LimitsConfig, ListenerConfig, LogConfig, ServerConfig, schema
 from broker.config.settings import TABLES
 from broker.core.limits import OVERFLOW_POLICIES, Limits, ServerLimits
+from tests.core.parts import values_of
 
-LIMITS = vars(Limits())
-SERVER = vars(ServerLimits())
+LIMITS = values_of(Limits())
+SERVER = values_of(ServerLimits())
 
 
 # -- The same names, defaults and types as the core's

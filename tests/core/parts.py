@@ -5,6 +5,7 @@ A Connection made here has no sink: what the broker says stays in its outbox unt
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from broker.core.broker import Broker
@@ -34,6 +35,16 @@ if TYPE_CHECKING:
     from broker.core.session import Session
 
 
+class Disorder(deque[Any]):
+    """A queue that a bug has left in disorder: whoever asks it what it has fails.
+
+    As a Session's `pending` it makes fail what fills the outbox and what ends the Session.
+    """
+
+    def __len__(self) -> int:
+        raise RuntimeError("a queue in disorder")
+
+
 class LateStore:
     """Its commit lags: nothing is committed until a test says so. Every look at the position is a new change."""
 
@@ -47,6 +58,12 @@ class LateStore:
 
     def committed(self) -> int:
         return self.safe
+
+
+def values_of(plain: object) -> dict[str, Any]:
+    """The attributes of a plain object; if it is compiled, `vars` knows none."""
+    values = {name: getattr(plain, name) for name in dir(plain) if not name.startswith("_")}
+    return {name: value for name, value in values.items() if not callable(value)}
 
 
 def limits(**values: Any) -> Limits:

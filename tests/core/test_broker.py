@@ -10,7 +10,6 @@ import pytest
 from broker.core.broker import NO_LIMIT, Broker, MemoryStore
 from broker.core.deadlines import HANDSHAKE
 from broker.core.limits import Limits
-from broker.core.session import Session
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connack, Disconnect, Pingreq, Puback, Pubcomp, Publish, Pubrec, Pubrel, Will
 from tests.core.parts import (
@@ -29,14 +28,14 @@ from tests.core.parts import (
     send,
     session_of,
     subscribe,
+    values_of,
 )
 from tests.statements import statement
 
 if TYPE_CHECKING:
     from broker.core.connection import Connection
-    from broker.core.message import ApplicationMessage
     from broker.core.ports import Peer
-    from broker.core.subscriptions import Delivery
+    from broker.core.session import Session
 
 
 def connack_of(connection: Connection) -> Connack:
@@ -417,7 +416,7 @@ def test_decoders_of_a_listener_share_their_limits() -> None:
     one = broker.decoder_limits(of)
     assert broker.decoder_limits(of) is one
     assert broker.decoder_limits(Limits()) is not one
-    for name in vars(one):
+    for name in values_of(one):
         if name != "topic_names":
             assert getattr(one, name) == getattr(of, name), name
 
@@ -452,10 +451,10 @@ def test_a_session_that_ends_leaves_nothing() -> None:
 # -- Bugs and Watchers
 
 
-class Broken(Session):
-    """A Session with a bug."""
+class Broken(dict[int, Any]):
+    """What a Session has in flight, after a bug: nothing can be added."""
 
-    def deliver(self, message: ApplicationMessage, delivery: Delivery, now: float) -> int:
+    def __setitem__(self, identifier: int, delivery: object) -> None:
         raise RuntimeError("a bug")
 
 
@@ -464,7 +463,7 @@ def test_a_bug_in_one_receiver_ends_that_receiver_only(topic_filter: str) -> Non
     broker = new_broker()
     victim = connect(broker, "victim", session_expiry_interval=60)
     subscribe(victim, topic_filter, 1)
-    session_of(victim).__class__ = Broken
+    session_of(victim).outgoing.unacknowledged = Broken()
     other = connect(broker, "other")
     subscribe(other, "a", 1)
     publisher = connect(broker, "publisher")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.core.limits import DISCONNECT, DROP_NEWEST, DROP_OLDEST, LATEST, OVERFLOW_POLICIES, Limits, ServerLimits
 from broker.packets.decode import DecoderLimits
+from tests.core.parts import values_of
 
 
 def test_every_policy_is_known_by_name() -> None:
@@ -15,7 +16,7 @@ def test_each_object_has_its_own_values() -> None:
     one, other = Limits(), Limits()
     one.receive_maximum = 7
     assert other.receive_maximum != 7
-    assert vars(ServerLimits()) == vars(ServerLimits())
+    assert values_of(ServerLimits()) == values_of(ServerLimits())
 
 
 def test_the_defaults_can_be_announced() -> None:
@@ -42,4 +43,4 @@ def test_bounds_that_depend_on_each_other() -> None:
 
 def test_a_decoder_needs_nothing_that_limits_do_not_have() -> None:
     own_names = {"topic_names"}
-    assert set(vars(DecoderLimits())) - own_names <= set(vars(Limits()))
+    assert set(values_of(DecoderLimits())) - own_names <= set(values_of(Limits()))

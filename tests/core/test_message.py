@@ -79,18 +79,23 @@ def test_dup_is_not_propagated() -> None:
     assert not of_wire(head + b"\x00\x01" + tail, 4).dup
 
 
+def same(one: tuple[bytes, bytes], other: tuple[bytes, bytes]) -> bool:
+    """Whether they are the same two objects; compiled code makes the pair around them anew."""
+    return one[0] is other[0] and one[1] is other[1]
+
+
 def test_heads_and_tails_are_made_once_a_form() -> None:
     one = message("a/b", b"payload", 2)
     forms = [(version, qos, retain) for version in (3, 5) for qos in (1, 2) for retain in (False, True)]
     first = {form: one.head_and_tail(*form, 0.0) for form in forms}
     for (version, qos, retain), parts in first.items():
-        assert one.head_and_tail(version, qos, retain, 5.0) is parts
+        assert same(one.head_and_tail(version, qos, retain, 5.0), parts)
         publish = of_wire(parts[0] + b"\x12\x34" + parts[1], version)
         assert (publish.qos, publish.retain, publish.dup) == (qos, retain, False)
         assert publish.packet_identifier == 0x1234
         assert publish.payload == b"payload"
-    assert one.head_and_tail(4, 1, False, 0.0) is first[3, 1, False]
-    assert len({id(parts) for parts in first.values()}) == len(forms)
+    assert same(one.head_and_tail(4, 1, False, 0.0), first[3, 1, False])
+    assert len({id(head) for head, _ in first.values()}) == len(forms)
 
 
 @statement("MQTT5-3.3.2-6")
@@ -103,7 +108,7 @@ def test_the_expiry_interval_counts_down() -> None:
         assert of_wire(head + b"\x00\x01" + tail, 5).message_expiry_interval == left
     assert one.plain_5 is None
     assert one.plain(4, 90.0) is one.plain(4, 95.0)
-    assert one.head_and_tail(4, 1, False, 90.0) is one.head_and_tail(4, 1, False, 95.0)
+    assert same(one.head_and_tail(4, 1, False, 90.0), one.head_and_tail(4, 1, False, 95.0))
 
 
 def test_rounding_never_makes_an_interval_longer() -> None:

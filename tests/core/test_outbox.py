@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.core.outbox import Outbox
 from broker.core.stats import TransportStats
+from tests.core.parts import values_of
 
 
 def new() -> tuple[Outbox, list[Outbox], TransportStats]:
@@ -16,7 +17,7 @@ def test_nothing_waits_at_first() -> None:
     outbox, dirty, stats = new()
     assert outbox.take() == b""
     assert not dirty
-    assert vars(stats) == vars(TransportStats())
+    assert values_of(stats) == values_of(TransportStats())
 
 
 def test_what_is_put_leaves_in_order_in_one_piece() -> None:

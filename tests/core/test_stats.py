@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker.core.stats import Stats, TransportStats
-from tests.core.parts import accept, new_broker, request, said
+from tests.core.parts import accept, new_broker, request, said, values_of
 
 
 def test_one_set_a_transport() -> None:
@@ -16,7 +16,7 @@ def test_one_set_a_transport() -> None:
 
 def test_the_total_is_the_sum_of_every_counter() -> None:
     stats = Stats()
-    names = list(vars(TransportStats()))
+    names = list(values_of(TransportStats()))
     for factor, transport in ((1, "tcp"), (100, "ws"), (10_000, "unix")):
         counters = stats.transport(transport)
         for number, name in enumerate(names, 1):

@@ -17,7 +17,7 @@ from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connack, Disconnect, Pingreq
 from broker.transport.pump import ACCEPT_PAUSE, ACCEPTED_AT_ONCE, WATERMARK_LOOK, Pump
 from broker.websocket.frames import BINARY, PING
-from tests.core.parts import limits, new_broker
+from tests.core.parts import Disorder, limits, new_broker
 from tests.statements import statement
 from tests.transport.parts import (
     UPGRADE,
@@ -85,18 +85,12 @@ async def test_an_authenticator_that_raises_lets_nobody_in(bench: Bench, caplog:
     assert not bench.broker.sessions
 
 
-async def test_a_bug_in_a_flush_ends_one_connection(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_bug_in_a_flush_ends_one_connection(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     listener = bench.listen()
     one, other = bench.connected(listener, "one"), bench.connected(listener, "other")
-    connection = bench.broker.sessions["one"].connection
-    assert connection is not None
-
-    def drained(now: float) -> None:
-        raise RuntimeError("a queue in disorder")
-
-    monkeypatch.setattr(connection, "drained", drained)
+    session = bench.broker.sessions["one"]
+    session.expiry_interval = 60  # so that its queue is not looked at when the connection ends
+    session.pending = Disorder()
     one.socket.sendall(PINGREQ)
     other.socket.sendall(PINGREQ)
     bench.settle()
@@ -105,15 +99,9 @@ async def test_a_bug_in_a_flush_ends_one_connection(
     assert errors(caplog) == ["a bug, met in the connection of one"]
 
 
-def disconnected(connection: object, now: float, will: bool) -> None:
-    raise RuntimeError("a Will in disorder")
-
-
-async def test_a_bug_on_the_way_to_the_end_still_ends_it(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_bug_on_the_way_to_the_end_still_ends_it(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     client = bench.connected(bench.listen())
-    monkeypatch.setattr(bench.broker, "disconnected", disconnected)
+    bench.broker.sessions["c"].pending = Disorder()
     client.send(b"\x00\x00")  # a malformed packet
     client.end()
     assert not bench.pump.links
@@ -121,12 +109,10 @@ async def test_a_bug_on_the_way_to_the_end_still_ends_it(
     assert errors(caplog) == ["a bug, met in the connection of c"]
 
 
-async def test_a_bug_that_the_end_repeats_is_survived(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_bug_that_the_end_repeats_is_survived(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.broker.authenticator = Grants(Broken())
     client = bench.connected(bench.listen())
-    monkeypatch.setattr(bench.broker, "disconnected", disconnected)
+    bench.broker.sessions["c"].pending = Disorder()
     client.send(publish("boom"))
     client.end()
     assert not bench.pump.links
@@ -153,12 +139,11 @@ async def test_bugs_in_what_is_due_end_one_connection(
     assert errors(caplog) == ["a bug, met in the connection of 0"]
 
 
-async def test_closing_is_complete_whatever_a_connection_does(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_closing_is_complete_whatever_a_connection_does(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     listener = bench.listen()
     clients = [bench.connected(listener, str(number)) for number in range(3)]
-    monkeypatch.setattr(bench.broker, "disconnected", disconnected)
+    for session in bench.broker.sessions.values():
+        session.pending = Disorder()
     bench.pump.close()
     assert not bench.pump.links
     assert len(errors(caplog)) == 3
