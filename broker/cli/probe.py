@@ -102,6 +102,8 @@ def probe(
     except ValueError as error:
         raise click.UsageError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
     subject = _subject(where, topic, id_prefix)
+    if not any(check.name in choice.wanted and subject.endpoint.scheme in check.schemes for check in CHECKS):
+        raise click.UsageError(f"What --only names is not for {subject.endpoint.scheme}: URLs.")
     told = _Lines(quiet=quiet) if not as_json else None
     if told is not None and not quiet:
         click.echo(click.style(str(subject.endpoint), bold=True))

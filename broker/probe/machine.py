@@ -72,6 +72,7 @@ class _Machine:
         self._checks = [check for check in checks if subject.endpoint.scheme in check.schemes]
         self._wanted = choice.wanted
         self._skipped = choice.skipped
+        self._last = max((check.stage for check in self._checks if check.name in self._wanted), default=Stage.CONNECT)
         self._patience = patience
         self._report = report
         self._deadline = 0.0  # of the whole
@@ -108,10 +109,12 @@ class _Machine:
         )
 
     def _is_asked(self, check: Check) -> bool:
-        """Whether it is wanted, or others need it. A version that is left out by name is not spoken at all."""
+        """Whether it is wanted, or wanted ones need it. A version that is left out by name is not spoken at all."""
+        if check.name in self._wanted:
+            return True
         if check.name in VERSIONS:
-            return check.name not in self._skipped and (check.name in self._wanted or not self._wanted & VERSIONS)
-        return check.stage in GATES or check.name in self._wanted
+            return check.name not in self._skipped and check.stage < self._last
+        return check.stage in GATES and check.stage < self._last
 
     def _shown(self, check: Check) -> Verdict | None:
         verdict = self._verdicts[check.name]
@@ -190,6 +193,8 @@ class _Machine:
         if stage is Stage.VERSION:
             if not subject.versions:
                 tried = [check.name for check in self._checks if check.name in VERSIONS and self._is_asked(check)]
+                if not tried:  # what was asked for speaks no MQTT
+                    return
                 refusing = [name for name in tried if name in subject.refused]
                 self._barrier = self._verdicts[(refusing or tried)[0]]
                 self._refused = bool(refusing)

@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from broker.packets.encode import encode_publish
 from broker.packets.types import (
     MQTT_5_0,
-    Connack,
     ControlPacket,
-    Properties,
     Puback,
     Pubcomp,
     Publish,
@@ -17,63 +12,8 @@ from broker.packets.types import (
     Suback,
 )
 from broker.probe.verdict import Outcome
+from tests.probe.altering import announcing, changing, dropping, publishing, written
 from tests.probe.servers import Alter, Tampered, ask, only
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def dropping(*kinds: type[ControlPacket], on: str = "") -> Alter:
-    """Packets of these types are never sent; of PUBLISH those on a topic that holds `on`."""
-
-    def alter(packet: ControlPacket, _: int) -> list[ControlPacket | bytes]:
-        if isinstance(packet, kinds) and (not isinstance(packet, Publish) or on in packet.topic):
-            return []
-        return [packet]
-
-    return alter
-
-
-def publishing(change: Callable[[Publish, int], bytes], on: str) -> Alter:
-    """Messages on a topic that holds `on` are sent as `change` writes them."""
-
-    def alter(packet: ControlPacket, version: int) -> list[ControlPacket | bytes]:
-        if isinstance(packet, Publish) and f"/{on}" in packet.topic:
-            return [change(packet, version)]
-        return [packet]
-
-    return alter
-
-
-def written(packet: Publish, version: int, **changes: object) -> bytes:
-    """A PUBLISH of the same kind with some of its fields changed."""
-    fields: dict[str, object] = {
-        "topic": packet.topic.encode(),
-        "payload": packet.payload,
-        "qos": packet.qos,
-        "retain": packet.retain,
-        "dup": packet.dup,
-        "packet_identifier": packet.packet_identifier,
-        "version": version,
-        "forwarded": packet.forwarded,
-        "message_expiry": packet.message_expiry_interval,
-        "subscription_identifiers": packet.subscription_identifiers,
-    }
-    return encode_publish(**(fields | changes))  # type: ignore[arg-type]  # written by name
-
-
-def announcing(**properties: int) -> Alter:
-    """A CONNACK of 5.0 that says so."""
-
-    def alter(packet: ControlPacket, version: int) -> list[ControlPacket | bytes]:
-        if isinstance(packet, Connack) and version == MQTT_5_0:
-            said = Properties()
-            for name, value in properties.items():
-                setattr(said, name, value)
-            return [Connack(packet.reason, packet.session_present, said)]
-        return [packet]
-
-    return alter
 
 
 async def test_a_good_server_passes() -> None:
@@ -95,21 +35,21 @@ async def test_a_good_server_passes() -> None:
         ("qos-0", dropping(Publish, on="qos-0"), "nothing within", "the message on", "MQTT5-4.5.0-1"),
         (
             "qos-0",
-            publishing(lambda packet, version: written(packet, version, payload=packet.payload[:-1]), "qos-0"),
+            changing("qos-0", payload=bytes(255)),
             "a payload of 255 bytes",
             "256 bytes as published",
             "MQTT5-4.2.0-1",
         ),
         (
             "qos-0",
-            publishing(lambda packet, version: written(packet, version, topic=b"elsewhere"), "qos-0"),
+            changing("qos-0", topic=b"elsewhere"),
             "a message on 'elsewhere'",
             "the message on",
             "MQTT5-4.5.0-1",
         ),
         (
             "qos-1",
-            publishing(lambda packet, version: written(packet, version, qos=0, packet_identifier=0), "qos-1"),
+            changing("qos-1", qos=0, packet_identifier=0),
             "delivered at QoS 0",
             "QoS 1",
             "MQTT5-3.8.4-8",
@@ -118,7 +58,7 @@ async def test_a_good_server_passes() -> None:
         ("order", dropping(Publish, on="order"), "nothing within", "message 1 of 20", "MQTT5-4.5.0-1"),
         (
             "order",
-            publishing(lambda packet, version: written(packet, version, payload=b"7"), "order"),
+            changing("order", payload=b"7"),
             "the order 7 7 7",
             "as published",
             "MQTT5-4.6.0-5",
@@ -132,14 +72,14 @@ async def test_a_good_server_passes() -> None:
         ),
         (
             "properties",
-            publishing(lambda packet, version: written(packet, version, forwarded=b""), "properties"),
+            changing("properties", forwarded=b""),
             "User Properties []",
             "('b', '2')",
             "MQTT5-3.3.2-17",
         ),
         (
             "packet-size-kept",
-            publishing(lambda packet, version: written(packet, version, payload=bytes(200)), "packet-size-kept"),
+            changing("packet-size-kept", payload=bytes(200)),
             "a packet of",
             "128 at most",
             "MQTT5-3.1.2-24",
@@ -168,17 +108,13 @@ async def test_user_properties_in_another_order() -> None:
 
 
 async def test_a_server_that_lets_no_message_expire() -> None:
-    def again(packet: Publish, version: int) -> bytes:
-        return written(packet, version, payload=b"short", message_expiry=1)
-
-    async with Tampered(publishing(again, "message-expiry")).serving() as endpoint:
+    again = changing("message-expiry", payload=b"short", message_expiry=1)
+    async with Tampered(again).serving() as endpoint:
         verdict = await only(endpoint, "message-expiry", patience=4)
     assert (verdict.outcome, verdict.statement) == (Outcome.WRONG, "MQTT5-3.3.2-5")
 
-    def not_counted(packet: Publish, version: int) -> bytes:
-        return written(packet, version, message_expiry=1000)
-
-    async with Tampered(publishing(not_counted, "message-expiry")).serving() as endpoint:
+    not_counted = changing("message-expiry", message_expiry=1000)
+    async with Tampered(not_counted).serving() as endpoint:
         verdict = await only(endpoint, "message-expiry", patience=4)
     assert (verdict.text, verdict.statement) == ("Message Expiry Interval 1000", "MQTT5-3.3.2-6")
 
