@@ -139,9 +139,9 @@ async def dollar(trial: Trial) -> str:
     tried = "+ and #" if len(reasons) > 1 and reasons[-1] < 0x80 else "+"
     reached = seen_directly and bool(await watcher.arriving(0.05))
     return (
-        f"{tried} do not match them"
+        f"{tried}: no match"
         if reached
-        else f"{tried} do not match them, as far as can be seen: this Server takes no $ topics of ours"
+        else f"{tried}: no match, as far as can be seen: this Server takes no $ topics of ours"
     )
 
 
