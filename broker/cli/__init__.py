@@ -4,8 +4,8 @@ A command's module is imported when that command runs, and at no other time: `br
 read the table `COMMANDS` and import nothing of the broker. That is why the one-line helps stand here and not beside
 their commands.
 
-Exit codes: 0 done, 1 failure, 2 usage or configuration, 4 cannot connect, 5 refused by the broker, 27 time is up
-(`sub -W`, as mosquitto_sub), 130 Ctrl-C. Data goes to stdout; everything else to stderr.
+Exit codes: 0 done, 1 failure, 2 usage or configuration, 3 a `--fail-if` condition held, 4 cannot connect, 5 refused by
+the broker, 27 time is up (`sub -W`, as mosquitto_sub), 130 Ctrl-C. Data goes to stdout; everything else to stderr.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "pub": ("broker.cli.pub", "pub", "Publish messages (flags as of mosquitto_pub)."),
     "sub": ("broker.cli.sub", "sub", "Subscribe and print messages (flags as of mosquitto_sub)."),
     "probe": ("broker.cli.probe", "probe", "Put any broker to the test, and say what is wrong."),
+    "bench": ("broker.cli.bench", "bench", "Measure any broker: throughput, latency, TCP against WebSocket."),
     "simulate": ("broker.cli.simulate", "simulate", "Let a fleet of simulated devices publish."),
     "demo": ("broker.cli.demo", "demo", "A broker, a fleet and a live table in one terminal."),
     "config": ("broker.cli.config", "config", "Show, explain and start a configuration."),

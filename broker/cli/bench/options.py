@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from broker.bench.workload import SMALLEST_PAYLOAD
+from broker.bench.workload import LARGEST_PAYLOAD, SMALLEST_PAYLOAD
 from broker.cli.connecting import VersionType
 from broker.packets.types import MQTT_3_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-LARGEST_PACKET: Final = 268_435_455  # what Remaining Length can say [MQTT-2.1.4]
 FASTEST: Final = 10_000_000  # messages or connections a second; above it no clock is fine enough
 MOST: Final = 10_000_000  # Clients or workers that are worth counting
 STDOUT: Final = "-"
@@ -70,7 +69,7 @@ class PayloadType(click.ParamType[int]):
                 param,
                 ctx,
             )
-        if size > LARGEST_PACKET:
+        if size > LARGEST_PAYLOAD:
             self.fail(f"'{value}' is too large: an MQTT packet ends at 256 MiB, topic included.", param, ctx)
         return size
 
@@ -148,7 +147,13 @@ class _VersionType(VersionType):
 _COUNT: Final = NumberType("is no number of messages", 1, 1e12)
 _CLIENTS: Final = NumberType("is no number of Clients", 1, MOST)
 _NONE_OR_CLIENTS: Final = NumberType("is no number of Clients", 0, MOST)
+_ROUNDS: Final = NumberType("is no number of rounds", 1, 1000)
 _RATE: Final = NumberType("is no rate that can be kept", 0, FASTEST, above=True, whole=False)
+
+
+def _clients(default: int, what: str) -> Callable[..., Any]:
+    return click.option("-c", "--clients", type=_CLIENTS, default=default, show_default=True, metavar="N", help=what)
+
 
 _URL: Final = click.option(
     "-L",
@@ -220,6 +225,9 @@ _HOLD: Final = click.option(
 _MESSAGES: Final = click.option(
     "-n", "--count", "--messages", type=_COUNT, metavar="N", help="End after so many messages, instead of -d."
 )
+_RECEIVED: Final = click.option(
+    "-n", "--count", "--messages", type=_COUNT, metavar="N", help="End after so many messages, or -d if that is sooner."
+)
 _WARM_UP: Final = click.option(
     "--warm-up",
     type=DurationType(zero=True),
@@ -279,9 +287,52 @@ _WORKERS: Final = (
         "--pid",
         type=ProcessType(),
         metavar="PID",
-        help="The broker's process, on this machine: its CPU and memory are told.",
+        help="The broker's process, where it runs on this machine and is not found by itself: for its CPU and memory.",
     ),
 )
+_COMPARED: Final = (
+    click.option(
+        "--workload",
+        "kind",
+        type=click.Choice(("pub", "fanout", "rtt")),
+        default="pub",
+        show_default=True,
+        help="As of the command of this name.",
+    ),
+    _clients(1, "As of that command; of fanout the publishers."),
+    click.option(
+        "--subscribers", type=_NONE_OR_CLIENTS, metavar="N", help="Of pub as many as -c, of fanout 100, if not given."
+    ),
+    click.option("--rounds", type=_ROUNDS, metavar="N", help="Of each.  [default: 6; of a sweep 3]"),
+    click.option(
+        "--connections",
+        type=_NONE_OR_CLIENTS,
+        default=500,
+        show_default=True,
+        metavar="N",
+        help="Opened for what a connect costs and a connection weighs; 0 leaves that out.",
+    ),
+    click.option(
+        "--sweep",
+        "sweeps",
+        multiple=True,
+        metavar="AXIS...",
+        help="Compare at each value of payload, clients, publishers, subscribers, qos, rate or inflight: "
+        "payload=16..65536 clients=1,10,100.",
+    ),
+    click.argument("more_axes", nargs=-1, metavar=""),
+    click.option("-d", "--duration", type=DurationType(), metavar="TIME", help="Of a run.  [default: 5; of a sweep 2]"),
+)
+_PIDS: Final = click.option(
+    "--pid",
+    "pids",
+    type=ProcessType(),
+    multiple=True,
+    metavar="PID",
+    help="The broker's process, where it runs on this machine and is not found by itself; one for all, or one for each "
+    "-L in their order.",
+)
+_PAGE: Final = click.option("--html", "html_file", type=OutputType(), metavar="FILE", help="A page with charts.")
 _OUTPUT: Final = (
     click.option(
         "--json",
@@ -305,10 +356,6 @@ _OUTPUT: Final = (
 OUTPUT_PARAMETERS: Final = frozenset({"json_file", "csv_file", "html_file", "no_progress", "conditions"})
 
 
-def _clients(default: int, what: str) -> Callable[..., Any]:
-    return click.option("-c", "--clients", type=_CLIENTS, default=default, show_default=True, metavar="N", help=what)
-
-
 def _number(name: str, default: int | None, what: str, *, none: bool = False) -> Callable[..., Any]:
     kind = _NONE_OR_CLIENTS if none else _CLIENTS
     return click.option(name, type=kind, default=default, show_default=default is not None, metavar="N", help=what)
@@ -328,7 +375,7 @@ OPTIONS: Final[dict[str, Sequence[Callable[..., Any]]]] = {
     "sub": (
         _clients(1, "Subscribers."),
         click.option("-t", "--topic", metavar="FILTER", help="What they subscribe to.  [default: bench/#]"),
-        *(_DURATION, _WARM_UP, _MESSAGE[0], *_EVERYWHERE),
+        *(_DURATION, _RECEIVED, _WARM_UP, _MESSAGE[0], *_EVERYWHERE),
     ),
     "fanout": (
         _number("--publishers", 1, "Each message of each of them goes to all subscribers."),
@@ -338,6 +385,10 @@ OPTIONS: Final[dict[str, Sequence[Callable[..., Any]]]] = {
     "rtt": (
         _clients(1, "Clients that publish to themselves."),
         *(_DURATION, _MESSAGES, _WARM_UP, *_MESSAGE, _TOPICS[0], *_EVERYWHERE),
+    ),
+    "compare": (
+        *(*_COMPARED, _MESSAGES, _WARM_UP, *_PACE, *_MESSAGE, *_TOPICS),
+        *(_LABELLED_URL, *_IDENTITY, *_CONNECTING, _WORKERS[0], _PIDS, _PAGE, *_OUTPUT),
     ),
 }
 

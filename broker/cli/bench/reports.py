@@ -5,6 +5,7 @@ stdout is for one of them: where JSON or CSV goes there, the summary goes to std
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import click
 from broker.bench import conditions
 from broker.bench.environment import command_line, gather
 from broker.bench.results import to_csv, to_json
+from broker.bench.tables import text_of
 from broker.cli import errors, version_text
 from broker.cli.bench.options import STDOUT
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from broker.cli.bench.workloads import Place
 
 CONDITION_HELD: Final = 3
+WIDE: Final = 160  # characters of a line in a file
 _USER_INFORMATION: Final = re.compile(r"//([^/]*)@")
 
 
@@ -39,18 +42,41 @@ class Report:
     def __init__(self, options: Mapping[str, Any], places: Sequence[Place], labels: Sequence[str] = ()) -> None:
         self.json_file: str | None = options["json_file"]
         self.csv_file: str | None = options["csv_file"]
-        if self.json_file == self.csv_file == STDOUT:
-            raise click.UsageError("--json and --csv cannot both go to stdout: give one of them a file.")
         try:
             self.conditions = [conditions.parse(text, tuple(labels)) for text in options["conditions"]]
         except conditions.BadCondition as error:
             raise click.UsageError(f"--fail-if {error}") from error
+        self.html_file: str | None = options.get("html_file")
+        if self.html_file is not None:
+            from broker.bench.drawing import ChartsMissing
+            from broker.bench.page import check
+
+            try:
+                check()
+            except ChartsMissing as error:
+                raise click.UsageError(str(error)) from error
+        taken = [name for name in ("json_file", "csv_file", "html_file") if options.get(name) == STDOUT]
+        if len(taken) > 1:
+            both = " and ".join(f"--{name.removesuffix('_file')}" for name in taken)
+            raise click.UsageError(f"{both} cannot all go to stdout: give each a file, but for one.")
+        self._stream = sys.stderr if taken else sys.stdout
         self.environment = environment(places, options.get("pw"))
 
     def say(self, lines: Sequence[str]) -> None:
         """Print the summary."""
-        taken = STDOUT in (self.json_file, self.csv_file)
-        click.echo("\n".join(lines), file=sys.stderr if taken else sys.stdout)
+        click.echo("\n".join(lines), file=self._stream)
+
+    def show(self, results: Results) -> None:
+        """Print a comparison; where nobody watches, as wide as it is."""
+        from rich.console import Console
+
+        if self._stream.isatty():
+            Console(file=self._stream).print(text_of(results))
+            return
+        console = Console(file=io.StringIO(), width=WIDE)
+        with console.capture() as captured:
+            console.print(text_of(results))
+        self.say([line.rstrip() for line in captured.get().splitlines()])
 
     def write(self, results: Results) -> None:
         """Write what was asked for; Failure where a file cannot be written."""
@@ -58,6 +84,10 @@ class Report:
             write(self.json_file, to_json(results))
         if self.csv_file is not None:
             write(self.csv_file, to_csv(results))
+        if self.html_file is not None:
+            from broker.bench.page import render
+
+            write(self.html_file, render(results))
 
     def judge(self, comparisons: Sequence[Comparison]) -> int:
         """The exit code that the conditions call for; those that hold are told, and those that nobody can judge."""

@@ -7,7 +7,6 @@ worker and no broker of our own outlives the command.
 from __future__ import annotations
 
 import signal
-import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -16,10 +15,9 @@ import click
 import trio
 
 from broker.bench.compare import MEASURING, compare
-from broker.bench.comparison import Comparison, Connections, Memory, Round, Subject, subjects_of
+from broker.bench.comparison import Comparison, Connections, Memory, Subject, subjects_of
 from broker.bench.driver import drive
 from broker.bench.errors import BenchError, CannotConnect, Refused
-from broker.bench.measured import Measured
 from broker.bench.meter import Meter
 from broker.bench.own_broker import own_broker
 from broker.bench.processes import NoSuchProcess, is_here, listening_on
@@ -31,19 +29,21 @@ if TYPE_CHECKING:
 
     from broker.bench.compare import Progress
     from broker.bench.driver import Progress as RunProgress
+    from broker.bench.measured import Measured
     from broker.bench.workload import Workload
     from broker.cli.bench.workloads import Place
 
 OWN: Final = ("tcp", "ws")  # the doors of our own broker
+LOOK: Final = 0.1  # seconds: who was ended sooner has seen nothing
 FIRST: Final = 32  # connections that pay what a broker pays once
 NOTHING: Final = "Ended before anything was measured."
 
 
 class Interruption:
-    """Whether a signal came; `scope` is cancelled by the first, and all the rest by the second."""
+    """Whether a signal came. The first one sets `stop`, which ends the load in order; the second ends everything."""
 
     def __init__(self) -> None:
-        self.scope = trio.CancelScope()
+        self.stop = trio.Event()
         self.number = 0
 
     @property
@@ -64,7 +64,7 @@ async def interruptible() -> AsyncIterator[Interruption]:
                 if found.number:
                     everything.cancel()
                 found.number = found.number or number
-                found.scope.cancel()
+                found.stop.set()
 
     async with trio.open_nursery() as nursery:
         await nursery.start(listen, nursery.cancel_scope)
@@ -118,13 +118,16 @@ def named(places: Sequence[Place]) -> list[Subject]:
 
 
 @asynccontextmanager
-async def subjects(places: Sequence[Place], pid: int | None) -> AsyncIterator[list[Subject]]:
+async def subjects(places: Sequence[Place], pids: Sequence[int | None]) -> AsyncIterator[list[Subject]]:
     """The same, running: a broker of our own, where there are no `places`, lives as long as the block."""
     if not places:
         async with own_broker() as own:
             yield own.subjects()
     else:
-        yield [replace(subject, pid=pid or process_at(subject.url)) for subject in named(places)]
+        yield [
+            replace(subject, pid=pid or process_at(subject.url))
+            for subject, pid in zip(named(places), pids, strict=True)
+        ]
 
 
 def process_at(url: str) -> int | None:
@@ -133,13 +136,18 @@ def process_at(url: str) -> int | None:
     return listening_on(end.port) if end.scheme != "unix" and is_here(end.host) else None
 
 
-class Watched:
-    """`drive`, listened to: what a run that is ended early has seen, and what its idle connections weigh."""
+def anything(measured: Measured) -> bool:
+    """Whether it came to the seconds that count."""
+    return bool(measured.sent or measured.received or (measured.connected and measured.seconds > LOOK))
 
-    def __init__(self, meter: Meter | None) -> None:
-        self.last: RunProgress | None = None  # of the phase that counts
-        self.growth: int | None = None  # bytes that the broker grew by while idle connections were opened
-        self.cpu: float | None = None  # seconds that it took for them
+
+class Watched:
+    """`drive` that a signal ends, and that sees what idle connections cost the broker."""
+
+    def __init__(self, interruption: Interruption, meter: Meter | None) -> None:
+        self.growth: int | None = None  # bytes that the broker grew by while they were opened
+        self.cpu: float | None = None  # seconds that it took
+        self._interruption = interruption
         self._meter = meter
 
     async def __call__(
@@ -148,16 +156,15 @@ class Watched:
         before = self._meter.look() if self._meter is not None and workload.idle else None
 
         def hear(state: RunProgress) -> None:
-            if state.phase == MEASURING:
-                self.last = state
-                after = self._meter.look() if before is not None and self._meter is not None else None
-                if before is not None and after is not None:
+            if before is not None and self._meter is not None and state.phase == MEASURING:
+                after = self._meter.look()
+                if after is not None:
                     self.growth = max(0, after.rss - before.rss)
                     self.cpu = self.cpu or after.cpu - before.cpu
             if progress is not None:
                 progress(state)
 
-        return await drive(workload, workers=workers, progress=hear)
+        return await drive(workload, workers=workers, progress=hear, stop=self._interruption.stop)
 
 
 async def run_one(
@@ -167,38 +174,21 @@ async def run_one(
     workers: int,
     progress: Callable[[Progress], None],
     interruption: Interruption,
-) -> Comparison | None:
-    """Run `workload` once; None where it was ended before anything was measured.
-
-    Where it was ended later, the counts of the time until then: what takes a worker's report is not among them.
-    """
+) -> Comparison:
+    """Run `workload` once, or as much of it as there was until a signal came."""
     workload = replace(workload, url=subject.url)
     meter = Meter(subject.pid) if workload.idle and subject.pid is not None else None
-    watched = Watched(meter)
-    with interruption.scope:
-        if meter is not None:
-            first = replace(workload, idle=min(FIRST, workload.idle), seconds=0.1, connect_rate=0.0)
-            await drive(first, workers=1)
-        comparison = await compare(
-            [subject], workload, drive=watched, rounds=1, connections=0, workers=workers, progress=progress
-        )
-    if interruption.scope.cancelled_caught:
-        if watched.last is None:
-            return None
-        comparison = so_far(subject, workload, watched.last)
+    if meter is not None:
+        first = replace(workload, idle=min(FIRST, workload.idle), seconds=0.1, connect_rate=0.0)
+        await drive(first, workers=1, stop=interruption.stop)
+    watched = Watched(interruption, meter)
+    comparison = await compare(
+        [subject], workload, drive=watched, rounds=1, connections=0, workers=workers, progress=progress
+    )
     if watched.growth is not None:
         (run,) = comparison.rounds
         run.connections = Connections(measured=run.measured, cpu=watched.cpu)
         comparison.memory[subject.label] = Memory(connections=workload.idle, growth=watched.growth)
+    if interruption.number:
+        comparison.notes.append("Ended by a signal, before its time.")
     return comparison
-
-
-def so_far(subject: Subject, workload: Workload, last: RunProgress) -> Comparison:
-    """What is known of a run that was ended."""
-    measured = Measured(seconds=last.elapsed, sent=last.sent, received=last.received, connected=last.connected)
-    return Comparison(
-        subjects=[subject],
-        workload=workload,
-        rounds=[Round(subject=subject.label, number=1, measured=measured)],
-        notes=[f"Ended early, at {time.strftime('%H:%M:%S')}: latencies and checks come with a whole run only."],
-    )

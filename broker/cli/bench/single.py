@@ -102,7 +102,7 @@ def run(kind: str, options: Mapping[str, Any]) -> None:
     from broker.cli.bench.progress import display
     from broker.cli.bench.reports import Report
     from broker.cli.bench.summary import summary, wrong
-    from broker.cli.bench.workloads import Place, check, places, workload_of
+    from broker.cli.bench.workloads import Place, check, pids_of, places, workload_of
 
     found = places(options)
     if kind == "sub" and not found:
@@ -110,6 +110,7 @@ def run(kind: str, options: Mapping[str, Any]) -> None:
     workers = options["workers"] or max(1, cores() - 1)
     workload = workload_of(kind, options, found[0] if found else Place(username=options["username"]))
     check(workload, workers)
+    pids = pids_of(found, [options["pid"]] if options["pid"] else [])
     report = Report(options, found, [subject.label for subject in running.named(found)][:1])
 
     async def work() -> int:
@@ -121,11 +122,11 @@ def run(kind: str, options: Mapping[str, Any]) -> None:
                     if progress.run is not None:
                         shown.show(progress.run)
 
-                async with running.subjects(found, options["pid"]) as (subject, *_):
+                async with running.subjects(found, pids) as (subject, *_):
                     comparison = await running.run_one(
                         subject, workload, workers=workers, progress=tell, interruption=interruption
                     )
-        if comparison is None:
+        if comparison is None or (interruption.number and not running.anything(comparison.rounds[0].measured)):
             click.echo(running.NOTHING, err=True)
             return interruption.code
         report.say(summary(comparison))

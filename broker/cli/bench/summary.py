@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broker.bench.findings import BUSY, describe
 from broker.bench.metrics import METRICS, NANOSECONDS, messages
 from broker.bench.units import digits, duration, size
 from broker.client import parse
-from broker.packets.types import MQTT_3_1_1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from broker.bench.measured import Measured
     from broker.bench.workload import Workload
 
-BUSY: Final = 0.9  # share of a core from which on a worker is what limits
 KEPT: Final = 0.98  # share of the asked rate below which it was not kept
 FEW: Final = 10  # connections, of which percentiles say nothing
 LATE: Final = 0.01  # seconds that a message may be sent late before it is told
@@ -44,26 +43,8 @@ def summary(comparison: Comparison) -> list[str]:
 
 
 def title(workload: Workload) -> str:
-    """Who, how and where to; the same words for all commands."""
-    who = [
-        _count(number, kind)
-        for number, kind in (
-            (workload.idle, "idle connection"),
-            (workload.publishers, "echoing Client" if workload.echo else "publisher"),
-            (workload.subscribers, "subscriber"),
-        )
-        if number
-    ]
-    parts = [" and ".join(who)]
-    if not workload.idle:
-        parts.append(f"QoS {workload.qos}")
-    if workload.publishers:
-        parts.append(f"{size(workload.payload)} each")
-        parts.append(
-            f"{workload.rate:,g} messages a second" if workload.rate else f"{workload.inflight:,} of each under way"
-        )
-    parts.append(f"MQTT {'3.1.1' if workload.version == MQTT_3_1_1 else '5.0'} at {parse(workload.url)}")
-    return ", ".join(parts)
+    """The load, and where it went."""
+    return f"{describe(workload)}, at {parse(workload.url)}"
 
 
 def _messages(measured: Measured, workload: Workload) -> list[tuple[str, str]]:

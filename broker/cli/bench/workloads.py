@@ -15,7 +15,6 @@ import click
 from broker.bench.engine.plan import Plan
 from broker.bench.limits import SPARE_DESCRIPTORS
 from broker.bench.workload import Workload
-from broker.cli.bench.options import LARGEST_PACKET
 from broker.cli.connecting import target
 from broker.client import parse
 from broker.packets.topics import valid_topic_filter, valid_topic_name
@@ -92,6 +91,20 @@ def places(options: Mapping[str, Any], *, several: bool = False) -> list[Place]:
     return found
 
 
+def pids_of(places: Sequence[Place], pids: Sequence[int]) -> Sequence[int | None]:
+    """The process of each of `places`, None where nobody named it: one for all, or one for each in their order.
+
+    Raises click.UsageError.
+    """
+    if not pids:
+        return [None] * len(places)
+    if not places:
+        raise click.UsageError("--pid is of a broker that is there: say where with -L.")
+    if len(pids) not in (1, len(places)):
+        raise click.UsageError(f"{len(pids)} times --pid for {len(places)} URLs: give one for all, or one for each.")
+    return list(pids) * (len(places) if len(pids) == 1 else 1)
+
+
 def _labelled(given: str) -> tuple[str, str]:
     """NAME=URL in its two parts; an = behind the scheme belongs to the URL."""
     name, equals, url = given.partition("=")
@@ -123,20 +136,14 @@ def workload_of(kind: str, options: Mapping[str, Any], place: Place) -> Workload
         password=place.password,
         seconds=HOLD if kind == "conn" else DURATION,
     )
+    if kind != "sub" and options.get("count") and options["duration"]:
+        raise click.UsageError("-n ends a run after so many messages, -d after so long; give one.")
     return makers[kind](options, _timed(options, common), options.get("topic") or place.topic)
-
-
-def at(workload: Workload, place: Place) -> Workload:
-    """The same load for another place."""
-    return replace(workload, url=place.url, username=place.username, password=place.password)
 
 
 def _timed(options: Mapping[str, Any], workload: Workload) -> Workload:
     count = options.get("count")
-    duration = options.get("duration")
-    if count and duration:
-        raise click.UsageError("-n ends a run after so many messages, -d after so long; give one.")
-    seconds = duration or workload.seconds
+    seconds = options["duration"] or workload.seconds
     warm_up = options.get("warm_up")
     if warm_up is None:
         warm_up = 0.0 if count else min(WARM_UP, SHARE_OF_WARM_UP * seconds)
@@ -219,14 +226,12 @@ def _filter_for(topic: str) -> str:
 
 def check(workload: Workload, workers: int) -> None:
     """Refuse, before anything is connected, what could not run. Raises click.UsageError."""
+    try:
+        workload.check()
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
     _check_sockets(workload, workers)
     _check_topics(workload)
-    # Topic Name, Packet Identifier and empty properties share the packet with the payload
-    if workload.publishers and workload.payload + 2 + len(workload.topic.encode()) + 2 + 1 > LARGEST_PACKET:
-        raise click.UsageError(
-            f"A payload of {workload.payload:,} bytes and its topic do not fit into an MQTT packet, which ends at "
-            f"{LARGEST_PACKET:,} bytes."
-        )
 
 
 def _check_sockets(workload: Workload, workers: int) -> None:

@@ -120,6 +120,7 @@ def test_versions(word: str) -> None:
         ("pub -s 15", "'15' is too small: 16 bytes say who sent a message, which one it is and when it was due"),
         ("pub -s 0", "'0' is too small"),
         ("pub -s 257MiB", "'257MiB' is too large: an MQTT packet ends at 256 MiB"),
+        ("pub -s 268435455", "'268435455' is too large"),
         ("pub -s 1.5", "'1.5' is no whole number of bytes."),
         ("pub -s 1K", 'must be a size such as 4096, "64KiB" or "1MB", not "1K"'),
         ("pub -c 0", "'0' is no number of Clients: from 1 to 10,000,000 will do."),

@@ -53,7 +53,7 @@ def told(run: Round, workload: Workload = PAIR) -> list[str]:
 
 def test_all_that_users_ask_for() -> None:
     assert told(one(sound(), cpu=9.2, rss=30 * 2**20)) == [
-        "1 publisher and 1 subscriber, QoS 0, 64 B each, 20 of each under way, MQTT 5.0 at mqtt://127.0.0.1:1883",
+        f"{title(PAIR)}",
         "  duration      10.00 s, after 1 s of warm-up",
         "  sent          1,000,000 messages, 100,000/s, 8.00 MB/s",
         "  received      1,000,000 messages, 100,000/s, 8.40 MB/s",
@@ -86,7 +86,7 @@ def test_idle_connections() -> None:
         memory={"ws": Memory(connections=5000, growth=5000 * 6000)},
     )
     assert summary(comparison) == [
-        "5,000 idle connections, MQTT 3.1.1 at ws://127.0.0.1:8080/mqtt",
+        "5,000 idle connections, MQTT 3.1.1, 10 s measured, at ws://127.0.0.1:8080/mqtt",
         "  connected     5,000 connections in 2.50 s, 2,000/s, p50 5 ms, p90 5 ms, p99 5 ms, p99.9 5 ms, max 5 ms",
         "  broker        50 MiB of memory, 6,000 B a connection, 200 µs of CPU a connect",
         "  generator     1 worker, the busiest at 10% of a core",
@@ -110,11 +110,11 @@ def test_a_run_that_was_ended() -> None:
     ]
 
 
-def test_titles() -> None:
-    assert title(Workload(url=URL, publishers=2, echo=True, rate=1000, payload=2048)) == (
-        "2 echoing Clients, QoS 0, 2,048 B each, 1,000 messages a second, MQTT 5.0 at mqtt://127.0.0.1:1883"
+def test_the_title_says_what_and_where_and_no_password() -> None:
+    assert title(Workload(url="mqtt://me:secret@h", publishers=1, subscribers=2, payload=2048)) == (
+        "1 publisher to 2 subscribers, QoS 0, 2,048 bytes of payload, MQTT 5.0, as fast as it goes with 20 of a "
+        "publisher under way (closed loop), 10 s measured, at mqtt://h:1883"
     )
-    assert title(Workload(url="unix:/s", subscribers=3, qos=1)) == "3 subscribers, QoS 1, MQTT 5.0 at unix:/s"
 
 
 def test_what_qos_allows_is_told_and_no_fault() -> None:

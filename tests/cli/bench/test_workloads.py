@@ -7,7 +7,7 @@ import click
 import pytest
 
 from broker.bench.workload import Workload
-from broker.cli.bench.workloads import Place, at, check, places, workload_of
+from broker.cli.bench.workloads import Place, check, pids_of, places, workload_of
 from broker.packets.types import MQTT_3_1_1
 from tests.cli.bench.test_options import parsed
 
@@ -100,6 +100,8 @@ def test_the_other_kinds() -> None:
     assert (conn.idle, conn.publishers, conn.subscribers, conn.seconds, conn.warm_up) == (50, 0, 0, 2.0, 0.0)
     sub = made("sub", "-c", "2", "-d", "3", "-q", "2")
     assert (sub.subscribers, sub.publishers, sub.topic_filter, sub.seconds, sub.qos) == (2, 0, "bench/#", 3.0, 2)
+    some = made("sub", "-n", "50", "-d", "3")
+    assert (some.count, some.seconds, some.warm_up) == (50, 3.0, 0.0)
     fanout = made("fanout", "--publishers", "2", "-q", "1", "-s", "128")
     assert (fanout.publishers, fanout.subscribers, fanout.topic, fanout.topic_filter) == (2, 100, "bench/%i", "bench/+")
     assert (fanout.qos, fanout.payload) == (1, 128)
@@ -136,7 +138,6 @@ def test_a_warm_up_that_fits(words: str, warm_up: float) -> None:
         ("pub", "-c 3 -t a/%i --filter b/%i", "Nobody is subscribed to 'a/0' (3 of 3 publishers): the filter 'b/%i'"),
         ("pub", "-c 3 --subscribers 2 --filter bench/%i", "Nobody is subscribed to 'bench/2' (1 of 3 publishers)"),
         ("pub", "-c 2 -t a/%c --filter a/%c", "does not cover it. --filter 'a/+' would."),
-        ("pub", "-s 268435455", "A payload of 268,435,455 bytes and its topic do not fit into an MQTT packet"),
     ],
 )
 def test_contradictions(kind: str, words: str, said: str) -> None:
@@ -162,6 +163,23 @@ def test_more_clients_than_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 def found(*words: str, several: bool = False, **more: object) -> list[Place]:
     options: Mapping[str, Any] = parsed("pub", *words) | more
     return places(options, several=several)
+
+
+def test_what_a_workload_refuses_is_usage() -> None:
+    with pytest.raises(click.UsageError, match=r"a Keep Alive is at most 65,535 seconds, not 65,536\."):
+        check(Workload(url="", idle=1, keep_alive=65_536), 1)
+
+
+def test_processes() -> None:
+    two = [Place(url="mqtt://a"), Place(url="ws://b")]
+    assert pids_of(two, []) == [None, None]
+    assert pids_of(two, [7]) == [7, 7]
+    assert pids_of(two, [7, 8]) == [7, 8]
+    assert pids_of([], []) == []
+    with pytest.raises(click.UsageError, match="3 times --pid for 2 URLs"):
+        pids_of(two, [7, 8, 9])
+    with pytest.raises(click.UsageError, match="say where with -L"):
+        pids_of([], [7])
 
 
 def test_where() -> None:
@@ -196,6 +214,7 @@ def test_names() -> None:
         ("-L mqtts://h", False, "'mqtts://h' needs TLS, which this version does not speak."),
         ("-L x=wss://h", True, "'wss://h' needs TLS"),
         ("-L x=h", True, "'h' begins with none of"),
+        ("-L mqtt://[::1", False, "Invalid IPv6 URL."),
         ("-L =mqtt://h", True, "has no name before its '='"),
         ("-L mqtt://h -h h", False, "-L and -h each say where to connect; give one."),
     ],
@@ -204,9 +223,3 @@ def test_nowhere(words: str, several: bool, said: str) -> None:
     with pytest.raises(click.UsageError) as caught:
         found(*words.split(), several=several)
     assert said in caught.value.message
-
-
-def test_the_same_load_elsewhere() -> None:
-    workload = made("pub", "-c", "2")
-    moved = at(workload, Place(url="ws://h:1/mqtt", username="a", password="b"))
-    assert (moved.url, moved.username, moved.password, moved.publishers) == ("ws://h:1/mqtt", "a", "b", 2)
