@@ -8,7 +8,8 @@ The law of this file: one head is read, of bounded size, and one thing comes of 
 - ``refused``: send `response`, then close. `reason` is for the log.
 
 h11 parses the head, the `websockets` package judges the upgrade; in between stands what is ours to decide: sizes,
-paths, origins and subprotocols. Nothing is raised for a peer's fault.
+paths, origins and subprotocols. The ordinary head of an ordinary client needs neither (`broker.websocket.upgrade`).
+Nothing is raised for a peer's fault.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from websockets.typing import Subprotocol
 
 from broker.websocket.origins import origins_of
 from broker.websocket.pages import UPGRADE_REQUIRED, HttpRequest, answer, respond
+from broker.websocket.upgrade import ordinary_upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,19 +55,25 @@ class _Upgrade(ServerProtocol):
         self._required = require_subprotocol
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
-        """One of those offered, so that exactly it is echoed [MQTT-6.0.0-4]; the Client's list has any order.
-
-        [MQTT-6.0.0-3] obliges the Client to offer; small devices do not, and are let in unless the setting is strict.
-        """
-        for name in self._spoken:
-            if name in subprotocols:
-                return name
+        """`choose`, or the refusal that says what to offer."""
+        chosen = self.choose(subprotocols)
+        if chosen is not None:
+            return Subprotocol(chosen) if chosen else None
         expected = ", ".join(self._spoken)
         if subprotocols:
             raise NegotiationError(f"none of the subprotocols offered is spoken here; offer one of: {expected}")
-        if self._required:
-            raise NegotiationError(f"no subprotocol is offered; Sec-WebSocket-Protocol must offer one of: {expected}")
-        return None
+        raise NegotiationError(f"no subprotocol is offered; Sec-WebSocket-Protocol must offer one of: {expected}")
+
+    def choose(self, offered: Sequence[str]) -> str | None:
+        """One of those offered, so that exactly it is echoed [MQTT-6.0.0-4]; the Client's list has any order.
+
+        [MQTT-6.0.0-3] obliges the Client to offer; small devices do not, and are let in, with the empty string for
+        their subprotocol, unless the setting is strict. None where nobody is let in so.
+        """
+        for name in self._spoken:
+            if name in offered:
+                return name
+        return None if offered or self._required else ""
 
 
 @lru_cache(maxsize=64)
@@ -160,6 +168,18 @@ class HttpDoor:
         return respond(self.request, self._paths, self._secure)
 
     def _head(self, head: bytes) -> None:
+        upgrade = ordinary_upgrade(head)
+        if upgrade is not None and upgrade.path in self._paths:
+            given = upgrade.headers
+            subprotocol = self._upgrade.choose(upgrade.offered)
+            if subprotocol is not None and self._origins.allow(
+                given.get("origin"), given["host"], self._secure, self._loopback
+            ):
+                self.path, self.query, self.headers = upgrade.path, upgrade.query, given
+                self.subprotocol = subprotocol or None
+                self.response = upgrade.response(subprotocol)
+                self.outcome = UPGRADED
+                return
         if head.count(b"\n") > HEADER_FIELDS + 2:
             self._refuse(431, f"There are more than {HEADER_FIELDS} header fields.")
             return
