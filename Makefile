@@ -38,11 +38,12 @@ $(VENV)/build-$(BUILD): | $(RUN)
 
 # A build that came out plain for want of something is tried again the next time; thus the old date.
 $(VENV)/installed: $(SOURCES) $(VENV)/build-$(BUILD) | $(RUN)
-	@echo "Building the broker and installing it into $(VENV); to compile it takes a minute"
+	@echo "Building the broker and installing it into $(VENV); compiling takes a minute or less"
 	@rm -rf $(VENV)/wheel
 	@export BROKER_BUILD=$(BUILD) BROKER_BUILD_CACHE=$(CURDIR)/$(VENV)/compiled; \
 		{ $(call PIP,wheel --verbose --no-deps --wheel-dir $(VENV)/wheel .); } >$(VENV)/wheel.log 2>&1 || { \
-		tail -n 40 $(VENV)/wheel.log >&2; exit 1; }
+		grep -E '^ *(BROKER_BUILD is|TrioMQ cannot be) ' $(VENV)/wheel.log || tail -n 40 $(VENV)/wheel.log; \
+		echo "The whole log is $(VENV)/wheel.log."; exit 1; } >&2
 	@$(call PIP,install --quiet --force-reinstall --no-deps $(VENV)/wheel/*.whl)
 	@$(call PIP,install --quiet $(VENV)/wheel/*.whl)
 	@touch $@

@@ -1,12 +1,41 @@
-"""What all tests share: the marker `statement`."""
+"""What all tests share: the marker `statement`, and which build of the broker they run on.
+
+They run on the source beside them, or, with `TRIOMQ_BUILD=compiled`, on an unpacked wheel that comes first on the path
+(`make test-compiled`). The marker `build` is for a test that belongs to one of the two runs: because it is about that
+build, or because it has nothing to do with what is compiled and takes long.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import Final
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
+
+import broker.packets.decode
+
+ROOT: Final = Path(__file__).parent.parent
+BUILD: Final = os.environ.get("TRIOMQ_BUILD", "plain")
+SUFFIXES: Final = {"plain": ".py", "compiled": ".so"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "statement(*ids): the normative statements that this test proves")
+    config.addinivalue_line("markers", "build(name): of the runs on the plain and on the compiled build, only this one")
+    if BUILD not in SUFFIXES:
+        raise pytest.UsageError(f"TRIOMQ_BUILD is '{BUILD}'; it may be {' or '.join(SUFFIXES)}.")
+    file = Path(broker.packets.decode.__file__)
+    if file.suffix != SUFFIXES[BUILD] or (BUILD == "plain") != file.is_relative_to(ROOT / "broker"):
+        raise pytest.UsageError(f"This is to be a run on the {BUILD} build, and the broker is imported from {file}.")
+    if BUILD == "plain":
+        os.environ["PYTHONPATH"] = str(ROOT)  # for the processes that tests start, wherever they do
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kept, left_out = [], []
+    for item in items:
+        here = all(mark.args == (BUILD,) for mark in item.iter_markers("build"))
+        (kept if here else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept

@@ -71,7 +71,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     command = folder / "broker"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m broker "$@"\n')
     command.chmod(0o755)
-    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 def with_ports(text: str, running: RunningBroker) -> str:
