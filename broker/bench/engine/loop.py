@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.bench.engine.client import READ_BYTES, READ_MORE_BYTES, READY, Client, Network
 from broker.bench.engine.flow import Arrivals
+from broker.bench.engine.pacing import Schedule
 from broker.bench.engine.publisher import UNBOUNDED, Publisher
 from broker.bench.engine.receiver import Receiver, Sources
 from broker.bench.engine.tally import NEVER
@@ -88,9 +89,7 @@ class Loop:
 
         # sending
         self._begun = NEVER
-        self._until = 0  # open loop: nothing is due from here on
-        self._round = 0
-        self._turn = 0
+        self._schedule = Schedule(self.publishers, self._of, self._spacing, self._count)
         self._remote: list[Publisher] = []
         self._remote_seen: list[int] = []
         self._next_remote = 0
@@ -202,7 +201,7 @@ class Loop:
         """Send from `begun` on; what is due between the other two instants is measured, and after them nothing sent."""
         self._phase = _SENDING
         self._begun = begun
-        self._until = window_end
+        self._schedule.begin(begun, window_end)
         self.tally.window_start = window_start
         self.tally.window_end = window_end
         for publisher in self.publishers:
@@ -238,8 +237,8 @@ class Loop:
                     self._phase = _SETTLED
                     return CONNECTED
             elif self._phase >= _SENDING and now >= self._begun:
-                if self._spacing:
-                    wait = min(wait, self._make_due(now))
+                if self._spacing and self._phase == _SENDING:
+                    wait = min(wait, self._schedule.hand_out(now))
                 if self._remote:
                     wait = min(wait, self._look_at_others(now))
                 if self._ready and (self._phase == _SENDING or self._spacing):
@@ -297,28 +296,6 @@ class Loop:
                 publisher.wake()
             else:
                 client.publish(publisher.messages(room, now))
-
-    def _make_due(self, now: int) -> int:
-        """Open loop: hand out what is due by `now`; nanoseconds until the next is."""
-        publishers = self.publishers
-        if not publishers or self._phase != _SENDING:
-            return NEVER
-        while True:
-            publisher = publishers[self._turn]
-            message = self._round * self._of + publisher.number
-            if message >= self._count:
-                return NEVER
-            due = self._begun + int(message * self._spacing)
-            if due >= self._until:
-                return NEVER
-            if due > now:
-                return due - now
-            publisher.backlog += 1
-            publisher.wake()
-            self._turn += 1
-            if self._turn == len(publishers):
-                self._turn = 0
-                self._round += 1
 
     # -- Other workers
 
