@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import resource
 import signal
 from contextlib import asynccontextmanager, suppress
@@ -233,13 +234,16 @@ class _Log:
     """The Watcher that tells the log."""
 
     def connected(self, client_identifier: str, peer: Peer) -> None:
-        log.debug("%s connected from %s over %s", _shown(client_identifier), peer.address, peer.transport)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s connected from %s over %s", _shown(client_identifier), peer.address, peer.transport)
 
     def disconnected(self, client_identifier: str, peer: Peer, reason: str) -> None:
-        log.debug("%s disconnected from %s: %s", _shown(client_identifier), peer.address, _shown(reason))
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s disconnected from %s: %s", _shown(client_identifier), peer.address, _shown(reason))
 
     def refused(self, client_identifier: str, peer: Peer, reason: str) -> None:
-        log.debug("%s refused, from %s: %s", _shown(client_identifier), peer.address, _shown(reason))
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s refused, from %s: %s", _shown(client_identifier), peer.address, _shown(reason))
 
 
 def _shown(text: str) -> str:

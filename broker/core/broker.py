@@ -28,7 +28,7 @@ from broker.core.stats import Stats
 from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED, ShareGroup, SubscriptionTree
 from broker.core.sys_topics import SysTopics
 from broker.packets.decode import DecoderLimits
-from broker.packets.encode import encode
+from broker.packets.encode import CONNACK_3, encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import NO_PROPERTIES, Connack, Properties
 
@@ -64,6 +64,7 @@ class Broker:
         self.limits = limits or ServerLimits()
         self.authenticator: Authenticator = authenticator or AllowAll()
         self.store: Store = store or MemoryStore()
+        self.keeps_nothing = store is None  # nothing waits for a commit
         self.version = version
         self.stats = Stats()
         self.sessions: dict[str, Session] = {}
@@ -220,7 +221,7 @@ class Broker:
         session.will_at = math.inf  # [MQTT-3.1.3-9]
         session.expires_at = math.inf
         session.expiry_interval = expiry_interval
-        connection.carried = set(session.received)
+        connection.carried = dict(session.received)
         self._settle_keep_alive(connection, connect, now)
         receive_maximum = connect.properties.receive_maximum or 65535
         releases = session.outgoing.connected(min(receive_maximum, limits.max_inflight))
@@ -231,7 +232,10 @@ class Broker:
             if alias_maximum:
                 connection.outgoing_aliases = OutgoingAliases(alias_maximum)
         connection.simple = connection.outgoing_aliases is None and not connection.maximum_packet_size
-        connection.outbox.put(encode(Connack(ReasonCode.SUCCESS, present, properties), connect.version))
+        if connect.version == 5:
+            connection.outbox.put(encode(Connack(ReasonCode.SUCCESS, present, properties), 5))
+        else:
+            connection.outbox.put(CONNACK_3[1] if present else CONNACK_3[0])
         connection.stats.connects += 1
         self.stats.clients_connected += 1
         self.stats.clients_maximum = max(self.stats.clients_maximum, self.stats.clients_connected)

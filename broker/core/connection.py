@@ -69,6 +69,8 @@ AUTHENTICATING: Final = 1
 CONNECTED: Final = 2
 ENDED: Final = 3
 
+NOTHING_STAGED: Final[deque[tuple[int, bytes]]] = deque(maxlen=0)
+
 # What may stand in a DISCONNECT from a Server (table 3-13); another code becomes 0x80.
 _DISCONNECT_REASONS: Final = REASONS_FROM_SERVER[DISCONNECT]
 # What may stand in a CONNACK (table 3-1).
@@ -107,11 +109,11 @@ class Connection:
         self.session_expiry_interval = 0  # as in CONNECT
         self.simple = True  # a QoS 0 message needs no look at aliases, packet size or backlog
         self.backlog: Backlog | None = None
-        self.staged: deque[tuple[int, bytes]] = deque()  # acknowledgements that wait for the store
+        self.staged: deque[tuple[int, bytes]] = NOTHING_STAGED  # acknowledgements that wait for the store
         self.dropped = 0  # QoS 0 messages dropped for this slow reader
         self.last_published = -math.inf
         self.end_reason = ""
-        self.carried: set[int] = set()  # of the Session's `received`, what came on an older Network Connection
+        self.carried: dict[int, None] = {}  # of the Session's `received`, what came on an older Network Connection
         self.peer_is_done = False  # the peer has sent its last byte: DISCONNECT, or the end of the stream
 
     @property
@@ -293,7 +295,7 @@ class Connection:
         assert session is not None
         identifier = publish.packet_identifier
         if qos == 2 and identifier in session.received:
-            self.carried.discard(identifier)  # sent again on this connection
+            self.carried.pop(identifier, None)  # sent again on this connection
             self._acknowledge(pubrec(identifier))  # again, and not routed again [MQTT-4.3.3-10]
             return
         if qos and self.version == 5 and self.in_flight() >= limits.receive_maximum:
@@ -314,7 +316,7 @@ class Connection:
             return
         if qos == 2 and (reason < 0x80 or self.version < 5):
             # For 3.x a refusal cannot be told; the exchange is gone through [MQTT-3.3.5-2].
-            session.received.add(identifier)
+            session.received[identifier] = None
         if self.version < 5 or not reason:
             self._acknowledge(puback(identifier) if qos == 1 else pubrec(identifier))
         elif reason < 0x80:
@@ -371,8 +373,8 @@ class Connection:
         assert session is not None
         identifier = packet.packet_identifier
         if identifier in session.received:
-            session.received.discard(identifier)
-            self.carried.discard(identifier)
+            del session.received[identifier]
+            self.carried.pop(identifier, None)
         elif self.version == 5:
             self._acknowledge(acknowledgement(PUBCOMP, identifier, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND, 5))
             return
@@ -504,11 +506,16 @@ class Connection:
 
     def _acknowledge(self, data: bytes) -> None:
         """Send an acknowledgement, when the store has what it promises; in the order of the packets [MQTT-4.6.0-2]."""
+        if self.broker.keeps_nothing:
+            self.outbox.put(data)
+            return
         store = self.broker.store
         position = store.position()
         if not self.staged and store.committed() >= position:
             self.outbox.put(data)
         else:
+            if self.staged is NOTHING_STAGED:
+                self.staged = deque()
             self.staged.append((position, data))
             self.broker.staging[self] = None
 

@@ -19,13 +19,16 @@ skip those in use, so that a late acknowledgement never meets a new message. `qu
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broker.packets.reasons import ProtocolError, ReasonCode
 
 if TYPE_CHECKING:
     from broker.core.message import ApplicationMessage
     from broker.core.subscriptions import Delivery
+
+
+NO_IDENTIFIERS: Final[deque[int]] = deque(maxlen=0)
 
 
 class Outgoing:
@@ -41,8 +44,8 @@ class Outgoing:
     def __init__(self) -> None:
         self.unacknowledged: dict[int, tuple[ApplicationMessage, Delivery]] = {}
         self.released: dict[int, None] = {}
-        self.resend: deque[int] = deque()
-        self.carried: set[int] = set()
+        self.resend: deque[int] = NO_IDENTIFIERS
+        self.carried: dict[int, None] = {}
         self.last_identifier = 0
         self.maximum = 0
         self.quota = 0
@@ -53,8 +56,8 @@ class Outgoing:
         All unacknowledged messages are due again [MQTT-4.4.0-1]; take them from `resend` as the quota allows.
         """
         self.maximum = self.quota = maximum
-        self.resend = deque(self.unacknowledged)
-        self.carried = set(self.released)
+        self.resend = deque(self.unacknowledged) if self.unacknowledged else NO_IDENTIFIERS
+        self.carried = dict(self.released)
         return list(self.released)
 
     def start(self, message: ApplicationMessage, delivery: Delivery) -> int:
@@ -100,7 +103,7 @@ class Outgoing:
             self._restore_quota(identifier)
         else:
             if self._forget_resend(identifier):
-                self.carried.add(identifier)
+                self.carried[identifier] = None
             self.released[identifier] = None
         return True
 
@@ -112,7 +115,7 @@ class Outgoing:
             return False
         del self.released[identifier]
         if identifier in self.carried:
-            self.carried.discard(identifier)
+            del self.carried[identifier]
         else:
             self.quota += 1
         return True

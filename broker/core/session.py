@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broker.core.inflight import Outgoing
 from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED, Delivery, Subscription
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from broker.core.stats import Stats
     from broker.packets.types import Will
 
-SLICE = 512  # messages sent from queues and snapshots before other connections have their turn (a guess)
+SLICE: Final = 512  # messages sent from queues and snapshots before other connections have their turn (a guess)
 
 
 class Snapshot:
@@ -45,6 +45,11 @@ class Snapshot:
         self.delivery = delivery
 
 
+# What a queue is until something is put into it: an empty deque takes 600 bytes, and most Sessions never fill one.
+NO_MESSAGES: Final[deque[tuple[ApplicationMessage, Delivery]]] = deque(maxlen=0)
+NO_SNAPSHOTS: Final[deque[Snapshot]] = deque(maxlen=0)
+
+
 class Session:
     """See the module. Times are monotonic seconds."""
 
@@ -56,10 +61,10 @@ class Session:
         self.connection: Connection | None = None
         self.subscriptions: dict[str, Subscription] = {}  # by Topic Filter as subscribed, `$share/...` included
         self.outgoing = Outgoing()
-        self.received: set[int] = set()  # Packet Identifiers of QoS 2 messages routed and not yet released
-        self.pending: deque[tuple[ApplicationMessage, Delivery]] = deque()
+        self.received: dict[int, None] = {}  # Packet Identifiers of QoS 2 messages routed and not yet released
+        self.pending: deque[tuple[ApplicationMessage, Delivery]] = NO_MESSAGES
         self.pending_bytes = 0
-        self.snapshots: deque[Snapshot] = deque()
+        self.snapshots: deque[Snapshot] = NO_SNAPSHOTS
         self.queue_first = False  # whose turn it is where the send quota has room for one
         self.will: Will | None = None
         self.will_at = math.inf  # when the Will is due, if the connection is gone
@@ -115,6 +120,8 @@ class Session:
             stats.publish_refused += 1
             stats.publish_dropped += 1
             return REFUSED
+        if self.pending is NO_MESSAGES:
+            self.pending = deque()
         self.pending.append((message, delivery))
         self.pending_bytes += size
         stats.queued_messages += 1
@@ -182,6 +189,12 @@ class Session:
     def waiting(self) -> bool:
         """Whether there is something that `refill` could send."""
         return bool(self.pending or self.snapshots or self.outgoing.resend)
+
+    def add_snapshots(self, snapshots: list[Snapshot]) -> None:
+        """Subscriptions were made: the retained messages that match them are due."""
+        if self.snapshots is NO_SNAPSHOTS:
+            self.snapshots = deque()
+        self.snapshots.extend(snapshots)
 
     def drop_snapshot(self, topic_filter: str) -> None:
         """The filter is subscribed anew or not at all any more: what is left of its snapshot is not sent."""

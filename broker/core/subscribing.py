@@ -42,7 +42,7 @@ def subscribe(connection: Connection, packet: Subscribe, now: float) -> None:
     ]
     connection.outbox.put(encode(Suback(packet.packet_identifier, reasons), connection.version))
     if snapshots:
-        session.snapshots.extend(snapshots)
+        session.add_snapshots(snapshots)
         session.refill(now)
 
 

@@ -44,20 +44,14 @@ class Listener:
         self.paused = False
         self._inode = os.stat(path).st_ino if path else 0
         self._loopback_only = not path and _is_loopback(host)
+        if sys.platform == "linux" and kind != "unix":
+            _set_options(opened, limits)
 
     def prepare(self, connected: socket.socket) -> None:
-        """Options of an accepted socket: no waiting for full segments, and a backstop against peers that vanish."""
-        if self.type == "unix":
-            return
-        if self.limits.tcp_nodelay:
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if sys.platform == "linux":
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-            patience = 1000 * (KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
+        """Make an accepted socket ready. On Linux it has its options from the listening one."""
+        connected.setblocking(False)
+        if sys.platform != "linux" and self.type != "unix":
+            _set_options(connected, self.limits)
 
     def peer_name(self, address: object) -> str:
         if isinstance(address, tuple):
@@ -81,6 +75,19 @@ class Listener:
             with suppress(OSError):
                 if os.stat(self.path).st_ino == self._inode:
                     os.unlink(self.path)
+
+
+def _set_options(tcp: socket.socket, limits: Limits) -> None:
+    """No waiting for full segments, and a backstop against peers that vanish."""
+    if limits.tcp_nodelay:
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+        patience = 1000 * (KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES)
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
 
 
 def listen(kind: str, limits: Limits, host: str = "", port: int = 0, path: str = "", mode: int = 0o660) -> Listener:

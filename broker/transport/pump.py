@@ -192,7 +192,6 @@ class Pump:
                 f"{listener.url}: {limits.max_connections} connections, no more are let in (limits.max_connections)",
             )
             return
-        connected.setblocking(False)
         listener.prepare(connected)
         self.poller.add(connected.fileno(), READ)
         layers = Layers(

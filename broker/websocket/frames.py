@@ -179,7 +179,7 @@ class FrameDecoder:
         self._parts: list[bytes] = []
         self._messages: list[tuple[int, bytes]] = []
         self._replies: list[bytes] = []
-        self._utf8: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
+        self._utf8: codecs.IncrementalDecoder | None = None  # where text comes
         self._close_sent: bool = False
 
     @property
@@ -370,6 +370,8 @@ class FrameDecoder:
         self._parts.clear()
 
     def _is_utf8(self, piece: bytes, final: bool) -> bool:
+        if self._utf8 is None:
+            self._utf8 = codecs.getincrementaldecoder("utf-8")()
         try:
             self._utf8.decode(piece, final)
         except UnicodeDecodeError:

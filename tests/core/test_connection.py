@@ -577,7 +577,7 @@ def test_a_bug_met_while_draining_ends_that_connection_only() -> None:
     broker = new_broker()
     connection = connect(broker, "c")
     session = session_of(connection)
-    session.snapshots.append(Snapshot("#", Broken(), Delivery(session, 0)))
+    session.add_snapshots([Snapshot("#", Broken(), Delivery(session, 0))])
     connection.outbox.dirty = False
     broker.dirty.clear()
     connection.drained(0.0)

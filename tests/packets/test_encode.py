@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.packets.encode import (
+    CONNACK_3,
     PINGREQ_PACKET,
     PINGRESP_PACKET,
     acknowledgement,
@@ -182,6 +183,12 @@ def test_session_present_goes_with_success_only(version: int) -> None:
 
 
 @statement("MQTT311-3.2.2-6")
+@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("present", [False, True])
+def test_the_connack_of_every_day(version: int, present: bool) -> None:
+    assert CONNACK_3[present] == encode(Connack(ReasonCode.SUCCESS, present), version)
+
+
 def test_no_connack_where_no_return_code_fits() -> None:
     for version in (3, 4):
         assert encode(Connack(ReasonCode.MALFORMED_PACKET), version) == b""
