@@ -37,7 +37,8 @@ async def _accepted(trial: Trial, version: int) -> str:
             peer = await trial.open(version)
             connack = await peer.connect(trial.packet(version, properties=properties))
     except Wrong as wrong:
-        if peer.frames is None:
+        if peer.frames is None and peer.began[:1] != b"\x20":
+            subject.strange = True
             subject.spoken = strangers.language(peer.began)
         if peer.ended and not peer.fault and peer.reason is None:  # [MQTT-3.1.2-2]: an answer is not asked for
             raise Lacking(f"no CONNACK: {peer.ended}") from wrong

@@ -200,7 +200,7 @@ class _Machine:
                 self._refused = bool(refusing)
             return
         for check in self._checks:
-            if check.stage is stage and stage in GATES:
+            if check.stage is stage and stage in GATES and self._is_asked(check):
                 verdict = self._verdicts[check.name]
                 if verdict.outcome is not Outcome.OK:
                     self._barrier = verdict
@@ -209,12 +209,12 @@ class _Machine:
     async def _find_out(self) -> None:
         """Who answers, where it is no MQTT Server and nothing else is known to advise."""
         barrier, subject = self._barrier, self._subject
-        if barrier is None or barrier.advice or self._refused or self._found_out:
+        if barrier is None or barrier.advice or not subject.strange or self._found_out:
             return
         self._found_out = True
         spoken = subject.spoken
         if not spoken:
-            spoken = await strangers.find_out(subject.endpoint, trio.current_time() + FIND_OUT_SECONDS)
+            spoken = await strangers.find_out(subject.endpoint, trio.current_time() + min(FIND_OUT_SECONDS, self._patience))
         self._barrier = dataclasses.replace(barrier, advice=strangers.advice(spoken, subject.endpoint))
         self._verdicts[barrier.name] = self._barrier
 

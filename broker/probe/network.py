@@ -49,8 +49,8 @@ async def resolve(trial: Trial) -> str:
     return ", ".join(found)
 
 
-@NETWORK.check("connect", "The port takes connections", stage=Stage.CONNECT)
-async def connect(trial: Trial) -> str:
+@NETWORK.check("port", "The port takes connections", stage=Stage.CONNECT)
+async def port(trial: Trial) -> str:
     """Does each address take a connection? A Client may try any of them first."""
     endpoint = trial.subject.endpoint
     if endpoint.scheme == "unix":

@@ -24,8 +24,8 @@ async def _fresh(trial: Trial, topic: str) -> Peer:
     return peer
 
 
-@RETAINED.check("retained", "Kept, and given to who comes later", "MQTT5-3.3.1-5", "MQTT311-3.3.1-6")
-async def retained(trial: Trial) -> str:
+@RETAINED.check("retained-kept", "Kept, and given to who comes later", "MQTT5-3.3.1-5", "MQTT311-3.3.1-6")
+async def retained_kept(trial: Trial) -> str:
     """Does a new subscriber get the last message, and only the last, with RETAIN 1?"""
     if not trial.subject.announced.retain_available:
         raise Lacking("announced as not available")

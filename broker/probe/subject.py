@@ -10,6 +10,7 @@ import trio
 from broker.client.announced import Announced
 from broker.client.transport import connect_stream
 from broker.packets.types import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, NO_PROPERTIES, Connack
+from broker.probe import strangers
 from broker.websocket.client_handshake import ClientHandshake, HandshakeRefused
 from broker.websocket.frames import FrameDecoder
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from broker.client.url import Endpoint
 
 PREFIX: Final = "triomq-probe"
+HTTP_BEGINS: Final = b"HTTP/"
 UNBOUNDED: Final = 1 << 40  # a message of frames is handed on as it comes, and MQTT bounds the packets
 BEST_FIRST: Final = (MQTT_5_0, MQTT_3_1_1, MQTT_3_1)
 
@@ -46,7 +48,8 @@ class Subject:
         self.identifier = f"{identifier_prefix}{secrets.token_hex(4)}"
         self.accepted: set[int] = set()
         self.refused: dict[str, str] = {}  # the check of a version -> what its CONNACK said
-        self.spoken = ""  # what is spoken there where it is not what the URL says
+        self.strange = False  # whether what is spoken there is not what the URL says
+        self.spoken = ""  # what it is, where the first bytes tell
         self.connack: Connack | None = None  # of 5.0
         self.announced = Announced(NO_PROPERTIES)
         self.name = ""  # what it calls itself
@@ -96,8 +99,14 @@ async def open_stream(endpoint: Endpoint, path: str = "", subprotocols: Sequence
     handshake = ClientHandshake(endpoint.host, endpoint.port, path or endpoint.path, subprotocols=subprotocols)
     try:
         await stream.send_all(handshake.request)
+        began = b""
         while not handshake.done:
-            handshake.feed(bytes(await stream.receive_some()))
+            data = bytes(await stream.receive_some())
+            if len(began) < len(HTTP_BEGINS):
+                began += data
+                if not HTTP_BEGINS.startswith(began[: len(HTTP_BEGINS)]):
+                    raise HandshakeRefused(0, f"the answer is not HTTP: {strangers.describe(began)}")
+            handshake.feed(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         await trio.aclose_forcefully(stream)
         raise HandshakeRefused(0, "the connection broke off before the answer") from error

@@ -46,7 +46,9 @@ _REDIRECT: Final = "The web server sends Clients elsewhere, to https perhaps; MQ
 async def upgrade(trial: Trial) -> str:
     """Does the path of the URL open a WebSocket with the subprotocol mqtt?"""
     path = trial.subject.endpoint.path
+    trial.subject.strange = True
     refused = await _refusal(trial, path, ("mqtt",))
+    trial.subject.strange = refused is not None and refused.status == 0
     if refused is None:
         return f"101 at {path}"
     if refused.status == 101:
@@ -65,7 +67,7 @@ async def upgrade(trial: Trial) -> str:
         tried = ", ".join(other for other in USUAL_PATHS if other != path)
         advice = _ADVICE.get(refused.status, f"Not at {tried} either: ask for the path, or try another port.")
     raise Wrong(
-        f"HTTP {refused.status} {status_name(refused.status)} at {path}: {words(refused.text)}",
+        f"HTTP {status_name(refused.status)} at {path}: {words(refused.text)}",
         expected="101 Switching Protocols",
         advice=advice,
     )
@@ -205,10 +207,11 @@ async def text_frame(trial: Trial) -> str:
 
 
 def status_name(status: int) -> str:
+    """ "404 Not Found"."""
     try:
-        return HTTPStatus(status).phrase
+        return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
-        return ""
+        return str(status)
 
 
 def words(text: str) -> str:

@@ -190,4 +190,4 @@ async def test_who_may_not_publish_is_told_of_topics() -> None:
     assert "-t" in permission.advice
     assert result.barrier == permission
     assert result.refused
-    assert verdicts["retained"].text == "permission failed"
+    assert verdicts["retained-kept"].text == "permission failed"

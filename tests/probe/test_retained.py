@@ -13,7 +13,7 @@ async def test_a_good_server_passes() -> None:
         verdicts, _ = await ask(endpoint, "retained", patience=2)
     assert {verdict.outcome for verdict in verdicts.values()} == {Outcome.OK}
     assert list(verdicts) == [
-        "retained",
+        "retained-kept",
         "retained-live",
         "retained-cleared",
         "retain-handling",
@@ -34,22 +34,22 @@ def before_5_0(alter: Alter) -> Alter:
     ("name", "alter", "text", "expected", "statements"),
     [
         (
-            "retained",
-            changing("retained", retain=False),
+            "retained-kept",
+            changing("retained-kept", retain=False),
             "RETAIN 0 in a message for a new Subscription",
             "RETAIN 1",
             ("MQTT5 section 3.3.1.3", "MQTT311-3.3.1-8"),
         ),
         (
-            "retained",
-            dropping(Publish, on="/retained"),
+            "retained-kept",
+            dropping(Publish, on="/retained-kept"),
             "nothing within",
             "the retained message for a new Subscription",
             ("MQTT5-3.3.1-9", "MQTT311-3.3.1-6"),
         ),
         (
-            "retained",
-            changing("retained", payload=b"first"),
+            "retained-kept",
+            changing("retained-kept", payload=b"first"),
             "a payload of 5 bytes",
             "4 bytes as published",
             ("MQTT5-4.2.0-1", "MQTT311-7.1.1-1"),
@@ -82,7 +82,7 @@ async def test_an_old_message_is_kept_beside_the_last() -> None:
         return [packet]
 
     async with Tampered(twice).serving() as endpoint:
-        verdict = await only(endpoint, "retained")
+        verdict = await only(endpoint, "retained-kept")
     assert (verdict.text, verdict.statement) == ("2 retained messages for one topic", "MQTT5-3.3.1-5")
 
 
@@ -147,5 +147,5 @@ async def test_a_server_that_overlooks_retain_as_published() -> None:
 async def test_a_server_that_retains_nothing_and_says_so() -> None:
     async with Tampered(announcing(retain_available=0)).serving() as endpoint:
         verdicts, _ = await ask(endpoint, "retained")
-    assert verdicts["retained"].outcome is Outcome.NO
-    assert {verdict.outcome for name, verdict in verdicts.items() if name != "retained"} == {Outcome.SKIPPED}
+    assert verdicts["retained-kept"].outcome is Outcome.NO
+    assert {verdict.outcome for name, verdict in verdicts.items() if name != "retained-kept"} == {Outcome.SKIPPED}
