@@ -72,11 +72,13 @@ async def compare(
     workers: int = 0,
     pause: float = PAUSE,
     progress: Callable[[Progress], None] | None = None,
+    seen: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
     """Run `workload` against each of `subjects` in each of `rounds`; with one subject and one round it is a plain run.
 
     `connections` are opened for what a connect costs and a connection weighs; 0 leaves that out. A subject without a
-    `pid` gets that of the process that listens at its URL, where that is on this machine and can be seen.
+    `pid` gets that of the process that listens at its URL, where that is on this machine and can be seen. `seen` is
+    called after each round with all whole rounds until then: what is there to tell when it is ended early.
 
     Raises what `drive` raises: BenchError and its kind. ValueError for no subjects, no rounds, or two subjects of one
     name; NoSuchProcess for a `pid` that there is not.
@@ -87,7 +89,8 @@ async def compare(
         raise ValueError("a comparison takes at least one round")
     if len({each.label for each in subjects}) < len(subjects):
         raise ValueError("two subjects have the same name")
-    run = _Run([_with_pid(each) for each in subjects], workload, drive, rounds, connections, workers, pause, progress)
+    found = [_with_pid(each) for each in subjects]
+    run = _Run(found, workload, drive, rounds, connections, workers, pause, progress, seen)
     try:
         return await run.all()
     except BaseExceptionGroup as group:
@@ -143,6 +146,7 @@ class _Run:
         workers: int,
         pause: float,
         progress: Callable[[Progress], None] | None,
+        seen: Callable[[Comparison], None] | None,
     ) -> None:
         self.subjects = subjects
         self.workload = workload
@@ -152,6 +156,7 @@ class _Run:
         self.workers = workers
         self.pause = pause
         self.progress = progress
+        self.seen = seen
         self.result = Comparison(subjects=subjects, workload=replace(workload, url=subjects[0].url))
         self.meters: dict[int, Meter] = {}
         self.nursery: trio.Nursery | None = None
@@ -183,10 +188,16 @@ class _Run:
                 first = (number - 1) % len(self.subjects)
                 for each in (*self.subjects[first:], *self.subjects[:first]):
                     await self._one(each)
+                if self.seen is not None:
+                    self.seen(self._so_far())
             nursery.cancel_scope.cancel()
+        return self._so_far()
+
+    def _so_far(self) -> Comparison:
+        """Of its own, with the runs of each round in the order of the subjects."""
         order = {each.label: at for at, each in enumerate(self.subjects)}
-        self.result.rounds.sort(key=lambda each: (each.number, order[each.subject]))
-        return self.result
+        runs = sorted(self.result.rounds, key=lambda each: (each.number, order[each.subject]))
+        return replace(self.result, rounds=runs, memory=dict(self.result.memory), notes=list(self.result.notes))
 
     def _meter(self, subject: Subject) -> Meter | None:
         return self.meters.get(subject.pid) if subject.pid is not None else None

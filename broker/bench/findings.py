@@ -5,6 +5,7 @@ Every report begins with these. A difference is called one only where the interv
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.bench.metrics import CHECKS, METRICS
@@ -14,6 +15,8 @@ from broker.bench.units import digits, shown
 from broker.packets.types import MQTT_3_1, MQTT_5_0
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broker.bench.comparison import Comparison
     from broker.bench.statistics import Ratio
     from broker.bench.workload import Workload
@@ -22,7 +25,7 @@ BUSY: Final = 0.9  # of a core
 _IDLE: Final = 0.8
 _APART: Final = 0.3  # of the median: rounds that lie farther apart tell little
 _KEPT: Final = 0.98  # of the rate that was asked for
-_TRANSPORTS: Final = ("tcp", "ws", "unix")
+_SPOKEN: Final = {"tcp": "TCP", "ws": "WebSocket", "unix": "Unix socket"}
 _VERSIONS: Final = {MQTT_5_0: "5.0", MQTT_3_1: "3.1"}
 _HARM: Final = {
     "lost": "lost",
@@ -68,7 +71,7 @@ def interval(ratio: Ratio) -> str:
     """`95 % CI 1.25 to 1.36`; empty for one round."""
     if ratio.rounds < 2:
         return ""
-    return f"{100 * ratio.confidence:.0f} % CI {digits(ratio.low)} to {digits(ratio.high)}"
+    return f"{100 * ratio.confidence:.0f}\N{NO-BREAK SPACE}% CI {digits(ratio.low)} to {digits(ratio.high)}"
 
 
 def answers(comparison: Comparison) -> list[str]:
@@ -91,9 +94,15 @@ def answers(comparison: Comparison) -> list[str]:
     return found
 
 
+def spoken(label: str) -> str:
+    """The label as it is said: `WebSocket` for `ws`."""
+    first, blank, rest = label.partition(" ")
+    return f"{_SPOKEN.get(first, first)}{blank}{rest}"
+
+
 def over(label: str) -> str:
-    """The label with a word before it: `over ws`, `with mosquitto`."""
-    return f"{'over' if label.split()[0] in _TRANSPORTS else 'with'} {label}"
+    """The same with a word before it: `over WebSocket`, `with mosquitto`."""
+    return f"{'over' if label.partition(' ')[0] in _SPOKEN else 'with'} {spoken(label)}"
 
 
 def _both(comparison: Comparison, label: str, name: str) -> tuple[str, str, Ratio] | None:
@@ -212,32 +221,65 @@ def _alone(comparison: Comparison) -> list[str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A reason to believe less; `kind` is the same at all points of a sweep where it is for the same reason."""
+
+    kind: str
+    text: str
+
+
 def warnings(comparison: Comparison) -> list[str]:
+    """What makes figures less than they seem, the worst first."""
+    return [doubt.text for doubt in doubts(comparison)]
+
+
+def all_warnings(points: Sequence[tuple[str, Comparison]]) -> list[str]:
+    """Those of a sweep, each reason once with the points that it is for; `points` are in words, and empty for one."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for at, comparison in points:
+        for doubt in doubts(comparison):
+            found.setdefault(doubt.kind, []).append((at, doubt.text))
+    said = []
+    for each in found.values():
+        at, text = each[0]
+        if at and len(each) < len(points):
+            more = f" and {len(each) - 1} more" if len(each) > 1 else ""
+            text = f"At {at}{more}: {text}"
+        elif at and len({text for _, text in each}) > 1:
+            text = f"At all points, as at {at}: {text}"
+        said.append(text)
+    return said
+
+
+def doubts(comparison: Comparison) -> list[Doubt]:
     """What makes figures less than they seem, the worst first."""
     return [
         *_harm(comparison),
-        *(text for subject in comparison.subjects for text in _limits(comparison, subject.label)),
+        *(doubt for subject in comparison.subjects for doubt in _limits(comparison, subject.label)),
         *_rounds(comparison),
-        *comparison.notes,
+        *(Doubt(note, note) for note in comparison.notes),
     ]
 
 
-def _harm(comparison: Comparison) -> list[str]:
-    found = []
+def _harm(comparison: Comparison) -> list[Doubt]:
+    found: list[Doubt] = []
     for subject in comparison.subjects:
         counted = {name: comparison.figure(subject.label, name) for name in CHECKS}
         wrong = [f"{figure.value:,.0f} {_HARM[name]}" for name, figure in counted.items() if figure and figure.value]
         if wrong:
-            found.append(f"{subject.label}: {', '.join(wrong)}.")
+            found.append(Doubt(f"checks {subject.label}", f"{subject.label}: {', '.join(wrong)}."))
         troubles: dict[str, int] = {}
         for run in comparison.rounds_of(subject.label):
             for sentence, times in run.measured.trouble.items():
                 troubles[sentence] = troubles.get(sentence, 0) + times
-        found += [f"{subject.label}: {sentence} ({times:,} times)." for sentence, times in troubles.items()]
+        for sentence, times in troubles.items():
+            text = f"{subject.label}: {sentence}"
+            found.append(Doubt(text, f"{text} ({times:,} times)."))
     return found
 
 
-def _limits(comparison: Comparison, label: str) -> list[str]:
+def _limits(comparison: Comparison, label: str) -> list[Doubt]:
     """Whether it was the broker that was measured."""
     workload = comparison.workload
     generator = comparison.figure(label, "generator")
@@ -246,58 +288,65 @@ def _limits(comparison: Comparison, label: str) -> list[str]:
         return []
     of_broker = f"; the broker used {broker.value:.2f} of one" if broker is not None else ""
     if generator.spread.median > BUSY and (broker is None or broker.value < BUSY):
-        return [
+        text = (
             f"{label}: the generator was the bottleneck (its busiest worker used {generator.spread.median:.2f} of a "
             f"core{of_broker}): these figures are a lower bound of what the broker can do. More --workers help where "
             "there are more cores."
-        ]
+        )
+        return [Doubt(f"generator {label}", text)]
     if workload.rate:
         return _open_loop(comparison, label)
     if broker is not None and generator.spread.median < _IDLE and broker.value < _IDLE:
-        return [
+        text = (
             f"{label}: neither the broker ({broker.value:.2f} of a core) nor the generator "
-            f"({generator.spread.median:.2f}) was busy: something else used the machine, or more --inflight is needed. "
-            "Messages a second and latency say little then; CPU per message still does."
-        ]
+            f"({generator.spread.median:.2f}) was busy: they waited for each other, which more --inflight ends, or "
+            "something else used the machine. So this is not the most messages a second that there can be."
+        )
+        return [Doubt(f"idle {label}", text)]
     return []
 
 
-def _open_loop(comparison: Comparison, label: str) -> list[str]:
-    found = []
+def _open_loop(comparison: Comparison, label: str) -> list[Doubt]:
+    found: list[Doubt] = []
     rate = comparison.workload.rate
     published = comparison.figure(label, "published")
     if published is not None and published.value < _KEPT * rate:
-        found.append(
+        text = (
             f"{label}: {digits(published.value)} messages a second were sent of the {digits(rate)} that were due: "
             "the rate could not be kept."
         )
+        found.append(Doubt(f"rate {label}", text))
     late, tail = comparison.figure(label, "late"), comparison.figure(label, "p99")
     if late is not None and tail is not None and late.spread.median > 0.5 * tail.value:
-        found.append(
+        text = (
             f"{label}: the generator sent messages up to {shown(late.spread.median, 's')} after they were due; that is "
             "in the latencies, which are counted from when they were due."
         )
+        found.append(Doubt(f"late {label}", text))
     return found
 
 
-def _rounds(comparison: Comparison) -> list[str]:
-    found = []
+def _rounds(comparison: Comparison) -> list[Doubt]:
+    found: list[Doubt] = []
     rounds = len(comparison.rounds_of(comparison.baseline.label))
     ratios = [comparison.ratio(each.label, comparison.headline) for each in comparison.subjects[1:]]
     confidence = min((ratio.confidence for ratio in ratios if ratio is not None), default=CONFIDENCE)
     if ratios and rounds == 1:
-        found.append("One round says nothing about chance: six or more give an interval of 95 %.")
+        text = "One round says nothing about chance: six or more give an interval of 95 %."
+        found.append(Doubt("rounds", text))
     elif confidence < CONFIDENCE:
-        found.append(
+        text = (
             f"{rounds} rounds can promise no more than {100 * confidence:.0f} %: the intervals are the range of all of "
             "them. Six or more give 95 %."
         )
+        found.append(Doubt("rounds", text))
     for subject in comparison.subjects:
         figure = comparison.figure(subject.label, comparison.headline)
         if figure is not None and rounds > 1 and figure.spread.relative > _APART:
-            found.append(
+            text = (
                 f"{subject.label}: rounds lie {100 * figure.spread.relative:.0f} % apart in "
                 f"{figure.metric.title[0].lower()}{figure.metric.title[1:]}; ratios are taken inside each round and "
                 "suffer less."
             )
+            found.append(Doubt(f"apart {subject.label}", text))
     return found

@@ -50,8 +50,13 @@ class Ratio:
     rounds: int
 
     @property
+    def apart(self) -> bool:
+        """Whether the ends of the interval differ in three digits."""
+        return self.rounds > 1 and self.high - self.low > 0.0005 * self.value
+
+    @property
     def clear(self) -> bool:
-        """Whether the interval leaves 1 out: whether a difference was shown at all."""
+        """Whether the interval leaves 1 out: whether a difference was shown at all, however small."""
         return self.rounds > 1 and not self.low <= 1.0 <= self.high
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from broker.bench.compare import CONNECTIONS, PAUSE, ROUNDS, Drive, Progress, compare
 from broker.bench.compare import estimate as estimate_one
 from broker.bench.driver import drive
+from broker.bench.units import digits
 from broker.bench.workload import SMALLEST_PAYLOAD, Workload
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ def points_of(axes: Sequence[Axis]) -> list[dict[str, float]]:
     ]
 
 
+def at_text(point: Mapping[str, float]) -> str:
+    """`payload 16, qos 1`; empty where nothing is varied."""
+    return ", ".join(f"{name} {digits(value)}" for name, value in point.items())
+
+
 def at_point(workload: Workload, point: Mapping[str, float]) -> Workload:
     """`workload` with the values of a point; `clients` are those of the larger kind, of both where they are equal."""
     changed = workload.to_dict()
@@ -138,10 +144,12 @@ async def sweep(
     workers: int = 0,
     pause: float = PAUSE,
     progress: Callable[[Progress, Mapping[str, float]], None] | None = None,
+    seen: Callable[[list[Point]], None] | None = None,
 ) -> list[Point]:
     """Compare at each point of the grid; connections are opened for their own sake at the first one only.
 
-    `progress` is told where the whole is, and the point at which it is. Raises what `compare` raises.
+    `progress` is told where the whole is, and the point at which it is. `seen` is called after each point with all
+    until then. Raises what `compare` raises.
     """
     points = points_of(axes)
     found: list[Point] = []
@@ -166,6 +174,8 @@ async def sweep(
             progress=tell,
         )
         found.append(Point(point, comparison))
+        if seen is not None:
+            seen(list(found))
     return found
 
 

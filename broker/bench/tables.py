@@ -9,8 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from broker.bench.findings import answers, describe, warnings
+from broker.bench.findings import all_warnings, answers, describe
 from broker.bench.metrics import METRICS
+from broker.bench.sweep import at_text
 from broker.bench.theory import predictions
 from broker.bench.units import digits, shown
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from broker.bench.results import Results
     from broker.bench.statistics import Ratio
 
+_SMALL: Final = 0.01
 # groups of Metrics in the order of the table; a figure that no subject has is left out
 GROUPS: Final = ("speed", "latency", "acknowledgement", "broker", "wire", "connect", "generator", "checks")
 
@@ -102,16 +104,18 @@ def _value(comparison: Comparison, label: str, name: str) -> Text:
 def _ratio(ratio: Ratio | None, better: str) -> Text:
     if ratio is None:
         return Text("")
-    text = Text(digits(ratio.value), style=_style(ratio, better))
-    if ratio.high - ratio.low > 0.0005:
+    style = {True: "green", False: "yellow", None: ""}[is_better(ratio, better)]
+    text = Text(digits(ratio.value), style=style)
+    if ratio.apart:
         text.append(f"  {digits(ratio.low)} to {digits(ratio.high)}", style="dim")
     return text
 
 
-def _style(ratio: Ratio, better: str) -> str:
-    if not ratio.clear or better == "neither":
-        return ""
-    return "green" if (ratio.value < 1) == (better == "less") else "yellow"
+def is_better(ratio: Ratio, better: str) -> bool | None:
+    """Whether a subject is better than the first one; None where no difference was shown, or none worth a colour."""
+    if not ratio.clear or better == "neither" or abs(ratio.value - 1) < _SMALL:
+        return None
+    return (ratio.value < 1) == (better == "less")
 
 
 def _theory(comparison: Comparison) -> RenderableType:
@@ -128,10 +132,7 @@ def _theory(comparison: Comparison) -> RenderableType:
 
 
 def _notes(results: Results) -> RenderableType:
-    said: list[str] = []
-    for point in results.points:
-        at = ", ".join(f"{name} {digits(value)}" for name, value in point.at.items())
-        said += [f"{at}: {text}" if at else text for text in warnings(point.comparison)]
+    said = all_warnings([(at_text(point.at), point.comparison) for point in results.points])
     return Group(*(Text.assemble(("! ", "bold yellow"), text) for text in said))
 
 

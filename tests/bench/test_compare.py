@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from broker.bench.compare import Progress, compare, estimate
-from broker.bench.comparison import Subject
+from broker.bench.comparison import Comparison, Subject
 from broker.bench.errors import CannotConnect
 from broker.bench.processes import NoSuchProcess
 from tests.bench.parts import TCP, WORKLOAD, WS, FakeDrive
@@ -113,6 +113,15 @@ async def test_progress_goes_forward_to_the_end() -> None:
     assert told[-1].round == told[-1].rounds == 2
     assert told[0].remaining > told[-1].remaining
     assert told[-1].done > 0.7
+
+
+async def test_whole_rounds_are_there_when_it_is_ended_early() -> None:
+    seen: list[Comparison] = []
+    drive = FakeDrive(faults={7: CannotConnect("gone")})
+    with pytest.raises(CannotConnect):
+        await compare([TCP, WS], SHORT, drive=drive, rounds=4, connections=0, pause=0, seen=seen.append)
+    assert [len(each.rounds) for each in seen] == [2, 4]
+    assert [each.subject for each in seen[-1].rounds] == ["tcp", "ws", "tcp", "ws"]
 
 
 async def test_what_drive_raises_comes_through() -> None:

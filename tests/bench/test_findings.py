@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.bench.comparison import single
-from broker.bench.findings import answers, describe, over, warnings
+from broker.bench.findings import all_warnings, answers, describe, over, spoken, warnings
 from tests.bench.parts import WORKLOAD, comparison, measured
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ def busy(found: Comparison) -> Comparison:
 
 def test_the_answer_comes_first() -> None:
     first, *rest = answers(comparison(6, ratio=1.3))
-    assert first.startswith(
-        "Over ws a message costs the broker 1.30 times the CPU that it costs over tcp (95 % CI 1.30"
-    )
+    assert first.startswith("Over WebSocket a message costs the broker 1.30 times the CPU that it costs over TCP (95")
+    assert "(95\N{NO-BREAK SPACE}% CI 1.30 to 1.30)" in first
     assert first.endswith("): 5.73 µs against 4.40 µs.")
     text = " ".join(rest)
     assert (
@@ -42,7 +41,7 @@ def test_what_was_not_shown_is_not_said() -> None:
         run.cpu = 1.0 + 0.1 * (run.number % 2 if run.subject == "ws" else run.number % 3 == 0)
     first = answers(found)[0]
     assert first.startswith(
-        "A message costs the broker as much CPU over ws as over tcp, as far as these rounds can show"
+        "A message costs the broker as much CPU over WebSocket as over TCP, as far as these rounds can show"
     )
     assert any(
         text.startswith("No difference in messages a second was shown: 50,000 against 50,000")
@@ -54,10 +53,11 @@ def test_throughput() -> None:
     found = comparison(6)
     for run in found.rounds_of("ws"):
         run.measured.received = 80_000
-    text = "Over ws it carried 0.8 times as many messages a second (95 % CI 0.8 to 0.8): 40,000 against 50,000."
+    interval = "95\N{NO-BREAK SPACE}% CI 0.8 to 0.8"
+    text = f"Over WebSocket it carried 0.8 times as many messages a second ({interval}): 40,000 against 50,000."
     assert text in answers(found)
     found.workload = replace(found.workload, rate=40_000.0)
-    assert "The load was 40,000 messages a second for all; 40,000 arrived over ws." in answers(found)
+    assert "The load was 40,000 messages a second for all; 40,000 arrived over WebSocket." in answers(found)
 
 
 def test_framing_that_is_not_as_the_standard_has_it() -> None:
@@ -70,7 +70,7 @@ def test_framing_that_is_not_as_the_standard_has_it() -> None:
 def test_a_subject_by_itself() -> None:
     found = single(WORKLOAD, measured(), cpu=0.4)
     assert answers(found) == [
-        "50,000 messages a second over tcp.",
+        "50,000 messages a second over TCP.",
         answers(found)[1],
         "A message costs the broker 4 µs of CPU.",
     ]
@@ -95,8 +95,9 @@ def test_the_load_in_one_line(changes: dict[str, object], text: str) -> None:
 
 
 def test_names() -> None:
-    assert over("ws") == "over ws"
-    assert over("tcp 10.0.0.1:1883") == "over tcp 10.0.0.1:1883"
+    assert over("ws") == "over WebSocket"
+    assert over("tcp 10.0.0.1:1883") == "over TCP 10.0.0.1:1883"
+    assert spoken("mosquitto tcp") == "mosquitto tcp"
     assert over("mosquitto") == "with mosquitto"
 
 
@@ -160,6 +161,18 @@ def test_too_few_rounds() -> None:
     ]
     (text,) = warnings(busy(comparison(3)))
     assert text.startswith("3 rounds can promise no more than 75 %")
+
+
+def test_a_sweep_says_each_reason_once() -> None:
+    fine, few, fewer = busy(comparison(6)), busy(comparison(3)), busy(comparison(2))
+    few.notes = fewer.notes = fine.notes = ["a note"]
+    assert all_warnings([("payload 16", fine), ("payload 32", few), ("payload 64", fewer)]) == [
+        "a note",
+        "At payload 32 and 1 more: 3 rounds can promise no more than 75 %: the intervals are the range of all of them. "
+        "Six or more give 95 %.",
+    ]
+    assert all_warnings([("qos 0", few), ("qos 1", fewer)])[0].startswith("At all points, as at qos 0: 3 rounds can")
+    assert all_warnings([("", few)])[0].startswith("3 rounds can")
 
 
 def test_rounds_that_lie_apart() -> None:

@@ -23,6 +23,7 @@ def test_a_ratio_is_taken_inside_each_round() -> None:
     assert ratio is not None
     assert (ratio.value, ratio.low, ratio.high) == (1.5, 1.5, 1.5)
     assert ratio.clear
+    assert not ratio.apart
     assert ratio.rounds == 6
     assert ratio.confidence == 0.95
 
@@ -48,6 +49,7 @@ def test_a_difference_that_was_not_shown_is_not_clear() -> None:
     ratio = paired_ratio([0.9, 1.1, 1.05, 0.95, 1.2, 0.8], [1.0] * 6)
     assert ratio is not None
     assert not ratio.clear
+    assert ratio.apart
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -12,7 +12,9 @@ from broker.bench.sweep import (
     MOST_POINTS,
     Axis,
     BadSweep,
+    Point,
     at_point,
+    at_text,
     clients_of,
     estimate,
     parse,
@@ -97,6 +99,11 @@ def test_the_grid() -> None:
     ]
 
 
+def test_a_point_in_words() -> None:
+    assert at_text({"payload": 65_536.0, "qos": 1.0}) == "payload 65,536, qos 1"
+    assert at_text({}) == ""
+
+
 def test_what_clients_are() -> None:
     assert clients_of(WORKLOAD) == ("publishers", "subscribers")
     assert clients_of(replace(WORKLOAD, publishers=1)) == ("subscribers",)
@@ -120,7 +127,11 @@ async def test_a_sweep() -> None:
 
     workload = replace(WORKLOAD, seconds=0.01, warm_up=0.0)
     axes = parse_all(["payload=16,64,256"])
-    points = await sweep([TCP, WS], workload, axes, drive=drive, rounds=1, connections=5, pause=0, progress=tell)
+    seen: list[list[Point]] = []
+    points = await sweep(
+        [TCP, WS], workload, axes, drive=drive, rounds=1, connections=5, pause=0, progress=tell, seen=seen.append
+    )
+    assert seen == [points[:1], points[:2], points]
     assert [point.at for point in points] == [{"payload": 16}, {"payload": 64}, {"payload": 256}]
     assert [point.comparison.workload.payload for point in points] == [16, 64, 256]
     assert [call.payload for call in drive.calls if call.idle == 0] == [16] * 4 + [64] * 4 + [256] * 4
