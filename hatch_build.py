@@ -65,27 +65,30 @@ class CompiledBuild(BuildHookInterface[Any]):
             return
         problem = missing()
         if problem is None:
-            self._folder = TemporaryDirectory(prefix="triomq-")
-            output = compile_copy(Path(self.root), Path(self._folder.name))
-            if output is not None and choice == "compiled":
+            folder = TemporaryDirectory(prefix="triomq-")
+            output = compile_copy(Path(self.root), Path(folder.name))
+            if output is None:
+                self._take(folder, build_data)
+                return
+            folder.cleanup()
+            problem = "the compiler failed; BROKER_BUILD=compiled makes the build stop and show why."
+            if choice == "compiled":
                 problem = f"the compiler failed.\n{output}"
-            elif output is not None:
-                problem = "the compiler failed; BROKER_BUILD=compiled makes the build stop and show why."
-        if problem is None:
-            for path in Path(self._folder.name, "broker").rglob(f"*{EXTENSION}"):
-                build_data["force_include"][str(path)] = path.relative_to(self._folder.name).as_posix()
-            for path in Path(self._folder.name).glob(f"*{EXTENSION}"):  # the library that those modules are in
-                build_data["force_include"][str(path)] = path.name
-            build_data["pure_python"] = False
-            build_data["infer_tag"] = True
-        elif choice == "compiled":
+        if choice == "compiled":
             self.app.abort(f"TrioMQ cannot be compiled: {problem}")
-        else:
-            self.app.display_warning(f"TrioMQ is built plain, not compiled, and works, but slower: {problem}")
+        self.app.display_warning(f"TrioMQ is built plain, not compiled, and works, but slower: {problem}")
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         if hasattr(self, "_folder"):
             self._folder.cleanup()
+
+    def _take(self, folder: TemporaryDirectory[str], build_data: dict[str, Any]) -> None:
+        """Have the extension modules in `folder` put into the wheel, each beside its source."""
+        self._folder = folder
+        for path in built(Path(folder.name)):
+            build_data["force_include"][str(folder.name / path)] = path.as_posix()
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
 
     def _choice(self) -> str:
         choice = os.environ.get("BROKER_BUILD") or "auto"
@@ -157,10 +160,21 @@ def compile_here(paths: list[str]) -> None:
         return
     setup(script_args=["--quiet", "build_ext", "--inplace"], packages=[], ext_modules=extensions, cmdclass=commands())
     if kept is not None:
-        shutil.rmtree(kept.parent, ignore_errors=True)  # of builds before
-        for path in [*Path("broker").rglob(f"*{EXTENSION}"), *Path().glob(f"*{EXTENSION}")]:
-            (kept / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, kept / path)
+        keep(kept)
+
+
+def keep(folder: Path) -> None:
+    """Put the extension modules into `folder`, and take away what other folders beside it have of builds before."""
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    for path in built(Path()):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, folder / path)
+
+
+def built(folder: Path) -> list[Path]:
+    """The extension modules in the working folder, relative to it; the library that the others fetch from is first."""
+    found = [*folder.glob(f"*{EXTENSION}"), *folder.joinpath("broker").rglob(f"*{EXTENSION}")]
+    return [path.relative_to(folder) for path in found]
 
 
 def commands() -> dict[str, Any]:

@@ -73,6 +73,7 @@ def serve(
         if form == "text":
             click.echo("\n".join(banner(server, file)), file=sys.stderr)
         else:
+            logging.getLogger("broker").info("started", extra={"version": version_text()})
             for listener in server.listeners:
                 logging.getLogger("broker").info("listening", extra={"url": listener.url, "type": listener.type})
 

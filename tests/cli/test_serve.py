@@ -49,9 +49,11 @@ def test_a_banner_with_urls_to_paste_then_an_orderly_stop(command: Command, tmp_
     assert not path.exists()
 
 
-def test_json_says_where_it_listens_too() -> None:
+def test_json_says_which_it_is_and_where_it_listens_too() -> None:
     with Process("serve", "--bind", "tcp://127.0.0.1:0") as process:
-        told = json.loads(process.error_lines(b"listening")[-1])
+        started, told = map(json.loads, process.error_lines(b"listening"))
+        assert started["message"] == "started"
+        assert started["version"] == version_text()
         assert told["level"] == "info"
         assert re.fullmatch(r"mqtt://127\.0\.0\.1:\d+", told["url"])
 
