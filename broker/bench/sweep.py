@@ -148,8 +148,8 @@ async def sweep(
 ) -> list[Point]:
     """Compare at each point of the grid; connections are opened for their own sake at the first one only.
 
-    `progress` is told where the whole is, and the point at which it is. `seen` is called after each point with all
-    until then. Raises what `compare` raises.
+    `progress` is told where the whole is, and the point at which it is. `seen` is called after each round with all
+    points until then, the last of them with its whole rounds. Raises what `compare` raises.
     """
     points = points_of(axes)
     found: list[Point] = []
@@ -163,6 +163,10 @@ async def sweep(
                 done = (number + one.done) / len(points)
                 progress(replace(one, done=done, remaining=one.remaining + left), point)
 
+        def look(so_far: Comparison, point: dict[str, float] = point) -> None:
+            if seen is not None:
+                seen([*found, Point(point, so_far)])
+
         comparison = await compare(
             subjects,
             at_point(workload, point),
@@ -172,10 +176,9 @@ async def sweep(
             workers=workers,
             pause=pause,
             progress=tell,
+            seen=look,
         )
         found.append(Point(point, comparison))
-        if seen is not None:
-            seen(list(found))
     return found
 
 
