@@ -235,7 +235,7 @@ class Broker:
         if connect.version == 5:
             connection.outbox.put(encode(Connack(ReasonCode.SUCCESS, present, properties), 5))
         else:
-            connection.outbox.put(CONNACK_3[1] if present else CONNACK_3[0])
+            connection.outbox.put(CONNACK_3[1 if present and connect.version == 4 else 0])
         connection.stats.connects += 1
         self.stats.clients_connected += 1
         self.stats.clients_maximum = max(self.stats.clients_maximum, self.stats.clients_connected)

@@ -59,7 +59,7 @@ from broker.packets.wire import binary, string, variable_byte_integer
 
 PINGREQ_PACKET: Final = b"\xc0\x00"
 PINGRESP_PACKET: Final = b"\xd0\x00"
-# CONNACK of 3.x: Connection Accepted, with Session Present 0 and 1.
+# CONNACK of 3.x: Connection Accepted, with Session Present 0 and, where the version has it, 1.
 CONNACK_3: Final = (b"\x20\x02\x00\x00", b"\x20\x02\x01\x00")
 
 # The low half of a fixed header's first byte [MQTT-2.1.3-1]
