@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import trio
 
-from broker.bench.compare import MEASURING, compare
+from broker.bench.compare import compare
 from broker.bench.comparison import Comparison, Connections, Memory, Subject, subjects_of
 from broker.bench.driver import drive
 from broker.bench.errors import BenchError, CannotConnect, Refused
@@ -156,7 +156,7 @@ class Watched:
         before = self._meter.look() if self._meter is not None and workload.idle else None
 
         def hear(state: RunProgress) -> None:
-            if before is not None and self._meter is not None and state.phase == MEASURING:
+            if before is not None and self._meter is not None and state.connected == state.of:
                 after = self._meter.look()
                 if after is not None:
                     self.growth = max(0, after.rss - before.rss)

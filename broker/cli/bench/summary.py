@@ -50,7 +50,7 @@ def title(workload: Workload) -> str:
 def _messages(measured: Measured, workload: Workload) -> list[tuple[str, str]]:
     seconds = measured.seconds
     warm = f", after {workload.warm_up:g} s of warm-up" if workload.warm_up else ""
-    rows = [("duration", f"{seconds:.2f} s{warm}")]
+    rows = [("duration", f"{duration(seconds)}{warm}")]
     if workload.publishers:
         rows.append(("sent", _rate(measured.sent, measured.bytes_sent, seconds)))
     if measured.received or workload.subscribers or workload.echo:

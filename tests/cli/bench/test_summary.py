@@ -54,7 +54,7 @@ def told(run: Round, workload: Workload = PAIR) -> list[str]:
 def test_all_that_users_ask_for() -> None:
     assert told(one(sound(), cpu=9.2, rss=30 * 2**20)) == [
         f"{title(PAIR)}",
-        "  duration      10.00 s, after 1 s of warm-up",
+        "  duration      10 s, after 1 s of warm-up",
         "  sent          1,000,000 messages, 100,000/s, 8.00 MB/s",
         "  received      1,000,000 messages, 100,000/s, 8.40 MB/s",
         "  latency       p50 2.50 ms, p90 2.50 ms, p99 2.50 ms, p99.9 2.50 ms, max 2.50 ms",
@@ -69,7 +69,7 @@ def test_all_that_users_ask_for() -> None:
 
 def test_acknowledgements() -> None:
     lines = told(one(sound(acknowledged=500, acknowledgement=histogram(3))), replace(PAIR, qos=1, warm_up=0.0))
-    assert "  duration      10.00 s" in lines
+    assert "  duration      10 s" in lines
     assert any(line.startswith("  acknowledged  500 messages, p50 3 ms,") for line in lines)
 
 
@@ -102,7 +102,7 @@ def test_a_run_that_was_ended() -> None:
         notes=["Ended early."],
     )
     assert summary(comparison)[1:] == [
-        "  duration      2.00 s, after 1 s of warm-up",
+        "  duration      2 s, after 1 s of warm-up",
         "  sent          200 messages, 100/s",
         "  received      190 messages, 95/s",
         "  connected     2 connections",
