@@ -138,7 +138,7 @@ class _Machine:
             return self._left_out(check, words, self._barrier.name)
         if subject.gone:
             return self._left_out(check, subject.gone, "gone")
-        if trio.current_time() > self._deadline:
+        if trio.current_time() >= self._deadline:
             return self._left_out(check, f"the whole took {TOTAL_FACTOR * self._patience:g} s already", "time")
         if check.stage > Stage.VERSION and check.since == MQTT_5_0 and MQTT_5_0 not in subject.versions:
             return self._left_out(check, "of MQTT 5.0, which is not spoken", "version")
@@ -214,7 +214,9 @@ class _Machine:
         self._found_out = True
         spoken = subject.spoken
         if not spoken:
-            spoken = await strangers.find_out(subject.endpoint, trio.current_time() + min(FIND_OUT_SECONDS, self._patience))
+            spoken = await strangers.find_out(
+                subject.endpoint, trio.current_time() + min(FIND_OUT_SECONDS, self._patience)
+            )
         self._barrier = dataclasses.replace(barrier, advice=strangers.advice(spoken, subject.endpoint))
         self._verdicts[barrier.name] = self._barrier
 

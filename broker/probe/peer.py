@@ -232,7 +232,8 @@ class Peer:
         try:
             first = await self.next("CONNACK", "MQTT5-3.1.4-5", "MQTT311-3.1.4-4")
         except Wrong:
-            if self.frames is None and self.fault and self.began[0] != CONNACK_BYTE:
+            strange = self.began and self.began[0] != CONNACK_BYTE and self.reason is None
+            if self.frames is None and strange:
                 raise self.wrong(f"the answer is not MQTT: {strangers.describe(self.began)}", "CONNACK") from None
             raise
         if not isinstance(first, Connack):
