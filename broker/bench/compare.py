@@ -19,6 +19,7 @@ import trio
 
 from broker.bench import driver
 from broker.bench.comparison import Comparison, Connections, Memory, Round, Subject
+from broker.bench.identity import software
 from broker.bench.meter import Meter
 from broker.bench.processes import is_here, listening_on
 from broker.client import parse
@@ -174,6 +175,7 @@ class _Run:
                     f"{each.label}: the broker's process cannot be seen from here, so that its CPU and memory are "
                     "not known; --pid names it where it runs on this machine."
                 )
+        await self._ask_who_they_are()
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             for meter in self.meters.values():
@@ -192,6 +194,11 @@ class _Run:
                     self.seen(self._so_far())
             nursery.cancel_scope.cancel()
         return self._so_far()
+
+    async def _ask_who_they_are(self) -> None:
+        for at, each in enumerate(self.subjects):
+            if not each.software:
+                self.subjects[at] = replace(each, software=await software(each, self.workload))
 
     def _so_far(self) -> Comparison:
         """Of its own, with the runs of each round in the order of the subjects."""

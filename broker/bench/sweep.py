@@ -179,6 +179,7 @@ async def sweep(
             seen=look,
         )
         found.append(Point(point, comparison))
+        subjects = comparison.subjects  # whose processes and names are known now
     return found
 
 
