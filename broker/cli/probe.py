@@ -25,9 +25,18 @@ if TYPE_CHECKING:
 NAME_WIDTH: Final = 25
 OUTCOME_WIDTH: Final = 8
 WORTH_TELLING: Final = 0.0005  # seconds: less is no time of the network
+SHORTEST: Final = 0.1  # seconds, of --timeout
+LONGEST: Final = 30.0
 UNBROKEN: Final = "\xa0"  # a space at which textwrap does not break
 COLOURS: Final = {"ok": "green", "no": "yellow", "wrong": "red", "skipped": "bright_black"}
 INDENT: Final = " " * (OUTCOME_WIDTH + NAME_WIDTH + 2)
+
+
+def _seconds(_: click.Context, __: click.Parameter, value: float) -> float:
+    """click's range lets NaN through."""
+    if not SHORTEST <= value <= LONGEST:
+        raise click.BadParameter(f"{value:g} is no number of seconds from {SHORTEST:g} to {LONGEST:g}.")
+    return value
 
 
 @click.command(
@@ -55,7 +64,8 @@ Exit codes: 0 all is well, 1 something is wrong, 2 usage, 4 cannot connect, 5 re
 @click.option("--json", "as_json", is_flag=True, help="One object of JSON at the end, instead of lines.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 30),
+    type=float,
+    callback=_seconds,
     default=5.0,
     show_default=True,
     metavar="SECONDS",
