@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LOOK: Final = 0.0005  # seconds to wait in the poller itself before sleeping through Trio (epoll makes it 1 ms)
 READY_AT_ONCE: Final = 256  # sockets in one round; room for more would be made and thrown away at each poll
 CHECKPOINT: Final = 0.005  # seconds of traffic that other Trio tasks wait at most; ten times that was no faster
-ACCEPTED_AT_ONCE: Final = 64
+ACCEPTED_AT_ONCE: Final = 16  # then those that came before have their turn
 ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when file descriptors have run out
 WATERMARK_LOOK: Final = 0.05  # seconds between two looks at the bytes that slow readers hold
 
