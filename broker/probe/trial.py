@@ -8,6 +8,7 @@ and to 5.0 Servers it is said to expire by itself, should even the probe's machi
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Final
 
 import trio
@@ -83,7 +84,7 @@ class Trial:
             try:
                 opened = await open_stream(subject.endpoint)
             except OSError as error:
-                subject.gone = f"{subject.endpoint} can be reached no more: {error.strerror or error}"
+                subject.gone = f"{subject.endpoint} can be reached no more: {_words(error)}"
                 raise Wrong(
                     subject.gone, advice="The Server has ended, or bounds how many connections it takes."
                 ) from error
@@ -215,3 +216,12 @@ class Trial:
                 if not self.qos(1):
                     await peer.ping()  # an answer to it is one behind the message
                 del self._retained[topic]
+
+
+def _words(error: OSError) -> str:
+    """What the operating system said, which Trio tells as the cause of its own error."""
+    cause: BaseException | None = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    code = cause.errno if isinstance(cause, OSError) else error.errno
+    return os.strerror(code) if code else str(error)
