@@ -112,7 +112,7 @@ def _ratios(comparison: Comparison) -> Chart | None:
                 "encoding": {"x": {**x, "field": "high"}, "y": y, "text": {"field": "text"}},
             }
         )
-    step = {"step": 26 if not several else 10 + 12 * len(comparison.subjects[1:])}
+    step = {"step": 14 if several else 26}
     others = ", ".join(spoken(subject.label) for subject in comparison.subjects[1:])
     return Chart(
         "ratios",

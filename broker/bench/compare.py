@@ -37,7 +37,7 @@ MEASURING: Final = "measuring"  # the phase of a run in which its seconds count
 
 _SHORT: Final = 1.0  # seconds of the round that is thrown away, at most
 _SETTLE: Final = 0.3  # seconds until memory is looked at
-_FIRST_CONNECTIONS: Final = 32  # that pay what a broker pays once
+_FOR_EVER: Final = 86_400.0  # seconds: connections that are held until they are no longer wanted
 _HOLD: Final = 0.5  # seconds that connections stay open, for at least one word of progress when all are there
 _AROUND: Final = 1.5  # seconds of a run that are not measured: a first guess
 
@@ -120,7 +120,7 @@ def _plan(workload: Workload, subjects: int, rounds: int, connections: int) -> d
     a_connect = _AROUND + connections / 2000 if connections else 0.0
     times = 1 if subjects * rounds == 1 else subjects
     return {
-        "memory": subjects * (a_connect + _SETTLE + _AROUND) if connections else 0.0,
+        "memory": 2 * subjects * (a_connect + _SETTLE) if connections else 0.0,
         "warm-up": times * (_AROUND + 2 * _SHORT) if subjects * rounds > 1 else 0.0,
         "connect": subjects * rounds * a_connect,
         "load": subjects * rounds * (workload.warm_up + workload.seconds + _AROUND),
@@ -229,15 +229,18 @@ class _Run:
         )
 
     async def _memory(self) -> None:
-        """Hold the connections of all subjects at the same time, so that none lives in what another has left."""
+        """Hold the connections of all subjects at the same time, so that none lives in what another has left.
+
+        Half as many come first: they fill what the broker has free, and pay what it pays once.
+        """
         watched = [each for each in self.subjects if self._meter(each) is not None]
-        for each in watched:
-            await self._drive("memory", each, self._idle(each, min(_FIRST_CONNECTIONS, self.connections), _HOLD))
         async with trio.open_nursery() as nursery:
             for each in watched:
                 meter = self._meter(each)
+                await nursery.start(self._hold, each, max(1, self.connections // 2))
+                await trio.sleep(_SETTLE)
                 before = meter.look() if meter is not None else None
-                await nursery.start(self._hold, each)
+                await nursery.start(self._hold, each, self.connections)
                 await trio.sleep(_SETTLE)
                 after = meter.look() if meter is not None else None
                 if before is not None and after is not None:
@@ -247,11 +250,11 @@ class _Run:
         await trio.sleep(self.pause)
         self.finished["memory"] = self.planned["memory"]
 
-    async def _hold(self, subject: Subject, task_status: trio.TaskStatus[None]) -> None:
+    async def _hold(self, subject: Subject, connections: int, task_status: trio.TaskStatus[None]) -> None:
         all_there = trio.Event()
 
         def see(run: driver.Progress) -> None:
-            if run.connected >= self.connections:
+            if run.connected >= connections:
                 all_there.set()
 
         async def tell() -> None:
@@ -260,7 +263,7 @@ class _Run:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
-            await self._drive("memory", subject, self._idle(subject, self.connections, 3600.0), see)
+            await self._drive("memory", subject, self._idle(subject, connections, _FOR_EVER), see)
 
     async def _warm_up(self, subject: Subject) -> None:
         short = replace(self._workload(subject), seconds=min(_SHORT, self.workload.seconds), warm_up=0.0)

@@ -75,23 +75,14 @@ def interval(ratio: Ratio) -> str:
 
 
 def answers(comparison: Comparison) -> list[str]:
-    """The most important first, some sentences for each subject but the first; for a single subject its figures."""
+    """The most important first: sentences for the second subject, what decides for each of several others; for a
+    single subject its figures.
+    """
     if len(comparison.subjects) == 1:
         return _alone(comparison)
-    found: list[str] = []
-    for subject in comparison.subjects[1:]:
-        found += [
-            sentence
-            for sentence in (
-                _cost(comparison, subject.label),
-                _speed(comparison, subject.label),
-                _latency(comparison, subject.label),
-                _wire(comparison, subject.label),
-                _connections(comparison, subject.label),
-            )
-            if sentence
-        ]
-    return found
+    said = (_cost, _speed, _latency, _wire, _connections) if len(comparison.subjects) == 2 else (_cost, _speed)
+    sentences = [say(comparison, subject.label) for subject in comparison.subjects[1:] for say in said]
+    return [sentence for sentence in sentences if sentence]
 
 
 def spoken(label: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.bench.comparison import single
+from broker.bench.comparison import Subject, single
 from broker.bench.findings import all_warnings, answers, describe, over, spoken, warnings
 from tests.bench.parts import WORKLOAD, comparison, measured
 
@@ -47,6 +47,17 @@ def test_what_was_not_shown_is_not_said() -> None:
         text.startswith("No difference in messages a second was shown: 50,000 against 50,000")
         for text in answers(found)
     )
+
+
+def test_of_several_only_what_decides() -> None:
+    found = comparison(6)
+    found.subjects.append(Subject(label="mosquitto", url="mqtt://127.0.0.1:3"))
+    found.rounds += [replace(run, subject="mosquitto") for run in found.rounds_of("ws")]
+    first, speed, second, speed_again = answers(found)
+    assert first.startswith("Over WebSocket a message costs the broker 1.30 times the CPU that it costs over TCP")
+    assert second.startswith("With mosquitto a message costs the broker 1.30 times the CPU that it costs over TCP")
+    assert speed.startswith("No difference in messages a second was shown: 50,000 against 50,000")
+    assert speed_again == speed
 
 
 def test_throughput() -> None:
