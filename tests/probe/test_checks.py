@@ -49,6 +49,11 @@ def test_statements_are_named() -> None:
     assert len(set(re.findall(r'"(MQTT5-[\d.-]+)"', text))) > 50
 
 
+def test_the_guide_shows_every_group() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "probe.md").read_text("utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE) == [group.name for group in GROUPS]
+
+
 def test_choosing() -> None:
     everything = choose()
     assert everything.wanted == {check.name for check in CHECKS}
