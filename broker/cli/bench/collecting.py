@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from broker.bench.compare import compare
 from broker.bench.comparison import Comparison, Round
-from broker.bench.driver import drive
 from broker.bench.sweep import Point, at_point, sweep
+from broker.cli.bench.running import Ended, drive_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from broker.cli.bench.running import Interruption
 
 LOAD: Final = "load"  # the stage whose runs are the rounds
-
-
-class _Ended(Exception):
-    """A signal came, and the run that it ended is none to be compared."""
 
 
 class Collector:
@@ -77,7 +73,7 @@ class Collector:
                     progress=lambda progress: self._hear(progress, {}),
                 )
                 points = [Point({}, found)]
-        except* _Ended:
+        except* Ended:
             points = self._until_now()
         return points
 
@@ -88,9 +84,7 @@ class Collector:
     async def _drive(
         self, workload: Workload, *, workers: int = 0, progress: Callable[[RunProgress], None] | None = None
     ) -> Measured:
-        measured = await drive(workload, workers=workers, progress=progress, stop=self._interruption.stop)
-        if self._interruption.number:
-            raise _Ended
+        measured = await drive_until(self._interruption, workload, workers=workers, progress=progress, partly=False)
         now = self._now
         if now is not None and now.stage == LOAD:
             self._seen.append((dict(self._at), Round(subject=now.label, number=now.round, measured=measured)))

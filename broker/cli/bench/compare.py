@@ -135,7 +135,7 @@ def axes_of(sweeps: Sequence[str], more: Sequence[str]) -> list[Axis]:
 
     if not sweeps:
         if more:
-            raise click.UsageError(f"Got unexpected extra argument ({more[0]}); URLs are given with -L.")
+            raise click.UsageError(f"'{more[0]}' stands alone: URLs are given with -L, axes with --sweep.")
         return []
     try:
         return parse_all([*sweeps, *more])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import trio
 
-from broker.bench.compare import compare
+from broker.bench.compare import MEASURING, compare
 from broker.bench.comparison import Comparison, Connections, Memory, Subject, subjects_of
 from broker.bench.driver import drive
 from broker.bench.errors import BenchError, CannotConnect, Refused
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 OWN: Final = ("tcp", "ws")  # the doors of our own broker
 LOOK: Final = 0.1  # seconds: who was ended sooner has seen nothing
 FIRST: Final = 32  # connections that pay what a broker pays once
+PATIENCE: Final = 5.0  # seconds more than the workload's timeout for a run to end in order
 NOTHING: Final = "Ended before anything was measured."
 
 
@@ -141,8 +142,53 @@ def anything(measured: Measured) -> bool:
     return bool(measured.sent or measured.received or (measured.connected and measured.seconds > LOOK))
 
 
+class Ended(Exception):
+    """A signal came, and nothing is left to be told of the run that it ended."""
+
+
+async def drive_until(
+    interruption: Interruption,
+    workload: Workload,
+    *,
+    workers: int,
+    progress: Callable[[RunProgress], None] | None,
+    partly: bool,
+) -> Measured:
+    """`drive` until a signal comes; then Ended, or where `partly` will do what was measured until then.
+
+    What is under way then has the workload's `timeout` to arrive. A worker that the signal has hit as well is no error.
+    """
+    counting = False
+
+    def hear(state: RunProgress) -> None:
+        nonlocal counting
+        counting = counting or state.phase == MEASURING
+        if progress is not None:
+            progress(state)
+
+    async def give_up(scope: trio.CancelScope) -> None:
+        await interruption.stop.wait()
+        if partly and counting:
+            await trio.sleep(workload.timeout + PATIENCE)
+        scope.cancel()
+
+    measured: Measured | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up, nursery.cancel_scope)
+            measured = await drive(workload, workers=workers, progress=hear, stop=interruption.stop if partly else None)
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if interruption.number and group.split(BenchError)[1] is None:
+            raise Ended from None
+        raise
+    if measured is None or (interruption.number and not partly):
+        raise Ended
+    return measured
+
+
 class Watched:
-    """`drive` that a signal ends, and that sees what idle connections cost the broker."""
+    """`drive_until` that sees what idle connections cost the broker."""
 
     def __init__(self, interruption: Interruption, meter: Meter | None) -> None:
         self.growth: int | None = None  # bytes that the broker grew by while they were opened
@@ -155,7 +201,7 @@ class Watched:
     ) -> Measured:
         before = self._meter.look() if self._meter is not None and workload.idle else None
 
-        def hear(state: RunProgress) -> None:
+        def weigh(state: RunProgress) -> None:
             if before is not None and self._meter is not None and state.connected == state.of:
                 after = self._meter.look()
                 if after is not None:
@@ -164,7 +210,7 @@ class Watched:
             if progress is not None:
                 progress(state)
 
-        return await drive(workload, workers=workers, progress=hear, stop=self._interruption.stop)
+        return await drive_until(self._interruption, workload, workers=workers, progress=weigh, partly=True)
 
 
 async def run_one(
@@ -174,17 +220,23 @@ async def run_one(
     workers: int,
     progress: Callable[[Progress], None],
     interruption: Interruption,
-) -> Comparison:
-    """Run `workload` once, or as much of it as there was until a signal came."""
+) -> Comparison | None:
+    """Run `workload` once, or as much of it as there was until a signal came; None where that is nothing."""
     workload = replace(workload, url=subject.url)
     meter = Meter(subject.pid) if workload.idle and subject.pid is not None else None
-    if meter is not None:
-        first = replace(workload, idle=min(FIRST, workload.idle), seconds=0.1, connect_rate=0.0)
-        await drive(first, workers=1, stop=interruption.stop)
     watched = Watched(interruption, meter)
-    comparison = await compare(
-        [subject], workload, drive=watched, rounds=1, connections=0, workers=workers, progress=progress
-    )
+    comparison: Comparison | None = None
+    try:
+        if meter is not None:
+            first = replace(workload, idle=min(FIRST, workload.idle), seconds=0.1, connect_rate=0.0)
+            await drive_until(interruption, first, workers=1, progress=None, partly=False)
+        comparison = await compare(
+            [subject], workload, drive=watched, rounds=1, connections=0, workers=workers, progress=progress
+        )
+    except* Ended:
+        pass
+    if comparison is None or (interruption.number and not anything(comparison.rounds[0].measured)):
+        return None
     if watched.growth is not None:
         (run,) = comparison.rounds
         run.connections = Connections(measured=run.measured, cpu=watched.cpu)

@@ -126,7 +126,7 @@ def run(kind: str, options: Mapping[str, Any]) -> None:
                     comparison = await running.run_one(
                         subject, workload, workers=workers, progress=tell, interruption=interruption
                     )
-        if comparison is None or (interruption.number and not running.anything(comparison.rounds[0].measured)):
+        if comparison is None:
             click.echo(running.NOTHING, err=True)
             return interruption.code
         report.say(summary(comparison))

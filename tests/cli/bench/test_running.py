@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from broker.bench import errors as bench_errors
+from broker.bench.comparison import Subject
 from broker.bench.measured import Measured
 from broker.bench.processes import NoSuchProcess
 from broker.bench.workload import Workload
@@ -146,6 +147,7 @@ async def test_idle_connections_are_weighed(served: Served) -> None:
             progress=told.append,
             interruption=Interruption(),
         )
+    assert comparison is not None
     (run,) = comparison.rounds
     assert run.measured.connected == 40
     assert comparison.memory["ws"].connections == 40
@@ -172,9 +174,31 @@ async def test_a_signal_ends_a_run_with_what_was_seen(served: Served) -> None:
             progress=see,
             interruption=interruption,
         )
+    assert comparison is not None
     (run,) = comparison.rounds
     assert 0 < run.measured.seconds < 10
     assert run.measured.received > 0
     assert run.measured.latency.count > 0
     assert run.measured.ok
     assert comparison.notes == ["Ended by a signal, before its time."]
+
+
+async def test_a_signal_while_all_are_connecting_ends_it_at_once() -> None:
+    interruption = Interruption()
+
+    def see(progress: Progress) -> None:
+        if progress.run is not None and progress.run.phase == "connecting":
+            interruption.number = signal.SIGINT
+            interruption.stop.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        subject = Subject(label="tcp", url=f"mqtt://127.0.0.1:{silent.getsockname()[1]}")
+        with trio.fail_after(5):
+            comparison = await run_one(
+                subject,
+                Workload(url=subject.url, publishers=1, timeout=60),
+                workers=1,
+                progress=see,
+                interruption=interruption,
+            )
+    assert comparison is None
