@@ -71,6 +71,14 @@ Exit codes: 0 all is well, 1 something is wrong, 2 usage, 4 cannot connect, 5 re
     metavar="SECONDS",
     help="For each check; a few may take two or three times as long, and all together twelve times.",
 )
+@click.option(
+    "--at-once",
+    type=click.IntRange(1, 100),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Checks side by side, each of up to four connections: for brokers that take few.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only what is wrong, and the summary.")
 def probe(
     url: str | None,
@@ -84,6 +92,7 @@ def probe(
     wants_list: bool,
     as_json: bool,
     timeout: float,
+    at_once: int,
     quiet: bool,
 ) -> None:
     """Put the broker at URL to the test, and say what is wrong with it and why.
@@ -121,7 +130,12 @@ def probe(
     async def work() -> int:
         try:
             result = await put_to_the_test(
-                subject, CHECKS, choice=choice, patience=timeout, report=told.verdict if told is not None else _nothing
+                subject,
+                CHECKS,
+                choice=choice,
+                patience=timeout,
+                report=told.verdict if told is not None else _nothing,
+                at_once=at_once,
             )
         finally:
             for left in subject.left:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from broker.probe.checks import Choice
     from broker.probe.subject import Subject
 
-AT_ONCE: Final = 8  # checks side by side, of some three connections each: a foreign Server is not to be flooded
+AT_ONCE: Final = 8  # checks side by side, of up to four connections each: a foreign Server is not to be flooded
 LATE_SECONDS: Final = 2.0  # over its time a check is ended from outside
 FIND_OUT_SECONDS: Final = 2.0
 TOTAL_FACTOR: Final = 12  # the whole may take so many times the time of one check
@@ -51,12 +51,14 @@ async def probe(
     choice: Choice,
     patience: float,
     report: Callable[[Verdict], None],
+    at_once: int = AT_ONCE,
 ) -> Result:
     """Put `subject` to the chosen ones of `checks`, each of which may take `patience` seconds, or `times` as long.
 
-    What others need is asked too, and reported where it was not wanted only if it fails.
+    `at_once` of them run side by side. What others need is asked too, and reported where it was not wanted only if
+    it fails.
     """
-    return await _Machine(subject, checks, choice, patience, report).run()
+    return await _Machine(subject, checks, choice, patience, report, at_once).run()
 
 
 class _Machine:
@@ -67,6 +69,7 @@ class _Machine:
         choice: Choice,
         patience: float,
         report: Callable[[Verdict], None],
+        at_once: int,
     ) -> None:
         self._subject = subject
         self._checks = [check for check in checks if subject.endpoint.scheme in check.schemes]
@@ -78,7 +81,7 @@ class _Machine:
         self._deadline = 0.0  # of the whole
         self._verdicts: dict[str, Verdict] = {}
         self._reported = 0
-        self._limiter = trio.CapacityLimiter(AT_ONCE)
+        self._limiter = trio.CapacityLimiter(at_once)
         self._barrier: Verdict | None = None  # what keeps everything else from being asked
         self._refused = False
         self._found_out = False

@@ -85,6 +85,11 @@ def test_our_own_broker_passes_over_a_unix_socket(command: Command, served: Serv
     assert "resolve" not in result.stdout
 
 
+def test_a_broker_that_takes_few_connections(command: Command, served: Served) -> None:
+    result = command("probe", served.mqtt, "--at-once", "1", "--only", "subscriptions", "--timeout", "2")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_what_is_announced_as_not_available_is_no_fault(command: Command, served: Served) -> None:
     result = command("probe", served.strict, "--only", "shared,shared-available")
     assert result.exit_code == 0
@@ -220,6 +225,7 @@ def test_a_path_without_a_websocket(command: Command, served: Served) -> None:
         ("mqtt://127.0.0.1/a+b", "is no topic to publish below"),
         ("mqtt://127.0.0.1 --id-prefix \x01", "may not"),
         ("mqtt://127.0.0.1 -P secret", "needs a user name"),
+        ("mqtt://127.0.0.1 --at-once 0", "not in the range"),
         ("mqtt://127.0.0.1 --timeout 0", "from 0.1 to 30"),
         ("mqtt://127.0.0.1 --timeout nan", "from 0.1 to 30"),
         ("mqtt://127.0.0.1 --password-file /nowhere", "does not exist"),

@@ -141,8 +141,13 @@ async def test_measured_checks_run_alone(autojump_clock: trio.testing.MockClock)
     for number in range(20):
         counted(f"m{number}", Stage.MEASURED)
         counted(f"f{number}", Stage.FEATURE)
-    await Probed(group, patience=30).run()
+    probed = Probed(group, patience=30)
+    await probed.run()
     assert most == {"MEASURED": 1, "FEATURE": 8}
+    most.clear()
+    choice = Choice(frozenset(check.name for check in group.checks))
+    await probe(probed.subject, group.checks, choice=choice, patience=30, report=probed.reported.append, at_once=2)
+    assert most == {"MEASURED": 1, "FEATURE": 2}
 
 
 async def test_a_check_for_another_kind_of_url_is_not_there(autojump_clock: trio.testing.MockClock) -> None:
