@@ -15,7 +15,7 @@ from broker.bench.units import digits, shown
 from broker.packets.types import MQTT_3_1, MQTT_5_0
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from broker.bench.comparison import Comparison
     from broker.bench.statistics import Ratio
@@ -37,8 +37,8 @@ _HARM: Final = {
 }
 
 
-def describe(workload: Workload) -> str:
-    """The load in one line."""
+def describe(workload: Workload, points: Sequence[Mapping[str, float]] = ()) -> str:
+    """The load in one line; with the points of a sweep also what is varied, for which `workload` is the first."""
     parts = [_clients(workload)]
     if workload.publishers:
         parts.append(f"QoS {workload.qos}")
@@ -49,7 +49,11 @@ def describe(workload: Workload) -> str:
     elif workload.publishers:
         parts.append(f"as fast as it goes with {workload.inflight} of a publisher under way (closed loop)")
     parts.append(f"{workload.count:,} messages" if workload.count else f"{digits(workload.seconds)} s measured")
-    return ", ".join(parts)
+    varied = [
+        f"{axis} from {digits(min(point[axis] for point in points))} to {digits(max(point[axis] for point in points))}"
+        for axis in (points[0] if points else ())
+    ]
+    return ", ".join(parts) + (f"; then {' and '.join(varied)}" if varied else "")
 
 
 def _clients(workload: Workload) -> str:

@@ -71,7 +71,7 @@ def _context(results: Results) -> dict[str, Any]:
     labels = [subject.label for subject in first.subjects]
     return {
         "title": _title([spoken(label) for label in labels], results.axes),
-        "load": describe(first.workload),
+        "load": describe(first.workload, [point.at for point in results.points] if several else ()),
         "rounds": len(first.rounds_of(labels[0])),
         "answers": _sweep_answers(results) if several else answers(first),
         "tiles": [] if several else _tiles(first),

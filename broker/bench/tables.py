@@ -30,7 +30,11 @@ GROUPS: Final = ("speed", "latency", "acknowledgement", "broker", "wire", "conne
 def text_of(results: Results) -> RenderableType:
     """All of it: one comparison, or a sweep as a table of its points."""
     if results.axes:
-        return Group(Text(describe(results.first.workload)), Padding(_sweep(results), (1, 0)), _notes(results))
+        return Group(
+            Text(describe(results.first.workload, [point.at for point in results.points])),
+            Padding(_sweep(results), (1, 0)),
+            _notes(results),
+        )
     comparison = results.first
     parts: list[RenderableType] = [Text(describe(comparison.workload), style="dim")]
     parts += [Padding(Text(sentence), (0, 0, 0, 2)) for sentence in answers(comparison)]

@@ -105,6 +105,11 @@ def test_the_load_in_one_line(changes: dict[str, object], text: str) -> None:
     assert text in describe(workload)
 
 
+def test_the_load_of_a_sweep_in_one_line() -> None:
+    points = [{"payload": 64.0, "qos": 0.0}, {"payload": 4096.0, "qos": 1.0}]
+    assert describe(WORKLOAD, points).endswith("2 s measured; then payload from 64 to 4,096 and qos from 0 to 1")
+
+
 def test_names() -> None:
     assert over("ws") == "over WebSocket"
     assert over("tcp 10.0.0.1:1883") == "over TCP 10.0.0.1:1883"
