@@ -427,7 +427,7 @@ class BenchCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {"Load": [], "Connection": [], "Results": []}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 kind = "Connection" if parameter.name in CONNECTION_PARAMETERS else "Load"
                 sections["Results" if parameter.name in OUTPUT_PARAMETERS else kind].append(record)

@@ -195,4 +195,5 @@ def test_help_is_in_sections_and_nothing_is_in_two(name: str) -> None:
     assert places == sorted(places)
     assert text.count("--timeout") == text.count("--connect-rate") == 1
     assert places[1] < text.index("--timeout") < places[2] < text.index("--fail-if")
+    assert not any(line and not line.strip() for line in text.splitlines())
     assert not CONNECTION_PARAMETERS & OUTPUT_PARAMETERS
