@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # From one socket in one round. Above the 128 KiB from which malloc maps pages, each read would map and unmap some.
 READ_BYTES: Final = 64 * 1024
+# And where it has long sent little: as much as fits into the smallest blocks of Python's allocator.
+FEW_BYTES: Final = 448
+SMALL_READS: Final = 16  # in a row, then room is made for FEW_BYTES only
 LINGER: Final = 2.0  # seconds for the peer to close after us
 
 
@@ -37,6 +40,7 @@ class Link:
         "progress_at",
         "pump",
         "shut",
+        "small_reads",
         "socket",
         "stall_due",
         "unsent",
@@ -50,6 +54,7 @@ class Link:
         self.unsent: memoryview | None = None
         self.interest = READ
         self.paused = False
+        self.small_reads = 0
         self.shut = False  # our half is
         self.failure = ""  # why the peer takes nothing any more
         self.closed = False
@@ -63,12 +68,13 @@ class Link:
     def readable(self, now: float) -> None:
         """Take what has come."""
         try:
-            data = self.socket.recv(READ_BYTES)
+            data = self.socket.recv(FEW_BYTES if self.small_reads >= SMALL_READS else READ_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
             self.abort(f"connection lost: {error.strerror}", now)
             return
+        self.small_reads = self.small_reads + 1 if len(data) < FEW_BYTES else 0
         if self.shut:
             if not data:
                 self.close()
