@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from broker.core.broker import Broker
 
 LOOK: Final = 0.0005  # seconds to wait in the poller itself before sleeping through Trio (epoll makes it 1 ms)
-# The same when so many looks in a row have found something: the timer of a short look is a tenth of what a message costs.
+# The same when so many looks in a row found something: a short timer is a tenth of what a message costs at low rates.
 LONG_LOOK: Final = 0.005
 BUSY: Final = 16
 READY_AT_ONCE: Final = 256  # sockets in one round; room for more would be made and thrown away at each poll
