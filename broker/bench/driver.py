@@ -197,6 +197,7 @@ class _Run:
                 stderr=subprocess.PIPE,
                 pass_fds=[counters],
                 env=environment,
+                process_group=0,  # Ctrl-C in a terminal is for a whole group, and there is more to do than to die of it
             )
             worker = _Worker(process)
             self._workers.append(worker)

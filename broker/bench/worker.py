@@ -62,6 +62,11 @@ class Parent:
         except OSError:
             raise EOFError from None
 
+    @property
+    def speaks(self) -> bool:
+        """Whether a word is here already, so that the pipe says nothing of it."""
+        return bool(self._words)
+
     def hear(self) -> dict[str, Any]:
         """The next word; waits for it. EOFError when there will be none."""
         while not self._words:
@@ -143,18 +148,21 @@ class Worker:
 
     def _go_on(self, until: int) -> None:
         """Run the loop until then, or until the parent has something to say."""
-        why = self._loop.run(until)
+        why = self._turn(until)
         if why == BROKEN:
             self._broken = True
         elif why == CONTROL:
             self._finished = "finish" in self._parent.hear()
             self._ended = True
 
+    def _turn(self, until: int) -> int:
+        return CONTROL if self._parent.speaks else self._loop.run(until)
+
     def _connect(self) -> bool:
         """Connect all; whether the parent let us."""
         start, cpu = monotonic_ns(), time.process_time()
         while True:
-            why = self._loop.run(monotonic_ns() + WORD)
+            why = self._turn(monotonic_ns() + WORD)
             if why == CONTROL:
                 self._parent.hear()
                 return False
@@ -167,7 +175,7 @@ class Worker:
 
     def _wait_for_start(self) -> dict[str, Any]:
         while True:
-            why = self._loop.run(monotonic_ns() + WORD)
+            why = self._turn(monotonic_ns() + WORD)
             if why == CONTROL:
                 return self._parent.hear()
             if why == BROKEN:
