@@ -94,7 +94,7 @@ class Snapshot:
         self.frames_received = tally.frames_received
 
 
-_COUNTERS: Final = tuple(name for name in vars(Snapshot(Tally())) if name not in ("at", "cpu"))
+COUNTERS: Final = tuple(name for name in vars(Snapshot(Tally())) if name not in ("at", "cpu"))
 
 
 class Worker:
@@ -232,7 +232,7 @@ class Worker:
             busiest=cpu / seconds if seconds else 0.0,
             latest=tally.latest / SECOND,
         )
-        for name in _COUNTERS:
+        for name in COUNTERS:
             setattr(measured, name, getattr(after, name) - getattr(before, name))
         self._parent.say(
             report=measured.to_dict(),
