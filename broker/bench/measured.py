@@ -13,7 +13,8 @@ from broker.bench.histogram import Histogram
 
 SERIES_STEP = 0.25  # seconds between two points of a series
 
-_GREATEST = ("seconds", "connect_seconds", "connect_busiest", "busiest", "latest")  # of workers side by side not the sum but the greatest
+# Of workers side by side not the sum but the greatest
+_GREATEST = ("seconds", "connect_seconds", "connect_busiest", "busiest", "latest")
 
 
 @dataclass(slots=True)
