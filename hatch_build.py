@@ -35,8 +35,6 @@ COMPILED: Final = (
     "broker/websocket/mask.py",
     "broker/websocket/upgrade.py",
     "broker/core/*.py",
-    "broker/bench/engine/*.py",
-    "broker/bench/histogram.py",
     "broker/transport/layers.py",
     "broker/transport/link.py",
     "broker/transport/listeners.py",
