@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from broker.cli.simulate import show
-from broker.simulation.devices import MIXED, build_fleet
+from broker.cli.simulate import MOST_DEVICES, MOST_RATE, FiniteRange, allow_descriptors, load, show
+from broker.simulation.scenarios import MIXED
 
 if TYPE_CHECKING:
     from broker.server import Server
@@ -19,9 +19,9 @@ PORTS: Final = {"tcp": 1883, "ws": 8080}
 
 
 @click.command(context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100})
-@click.option("--devices", type=click.IntRange(1), default=36, show_default=True, metavar="N")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, metavar="MSG/S")
-@click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End after so long.")
+@click.option("--devices", type=click.IntRange(1, MOST_DEVICES), default=36, show_default=True, metavar="N")
+@click.option("--rate", type=FiniteRange(0, MOST_RATE, min_open=True), default=60.0, show_default=True, metavar="MSG/S")
+@click.option("--duration", type=FiniteRange(0, min_open=True), metavar="SECONDS", help="End after so long.")
 @click.option("--no-table", is_flag=True, help="A line every few seconds instead.")
 def demo(devices: int, rate: float, duration: float | None, no_table: bool) -> None:
     """Show it: a broker, devices over TCP and over WebSocket, and a table of what they say, until Ctrl-C.
@@ -29,16 +29,17 @@ def demo(devices: int, rate: float, duration: float | None, no_table: bool) -> N
     Nothing is written to the disk, and nothing is left running. Where a port is taken, a free one is used.
     """
     from broker.cli.running import run
+    from broker.simulation.devices import Wishes, build_fleet
+    from broker.simulation.fleet import Fleet
+
+    built = build_fleet(load(MIXED), devices, 1, Wishes(rate=rate))
+    allow_descriptors(2 * devices)
 
     async def work() -> int:
-        from broker.simulation.fleet import Fleet
-
         async with AsyncExitStack() as leaving:
             server = await _serve(leaving)
             urls = [listener.url for listener in server.listeners]
-            fleet = Fleet(build_fleet(MIXED, devices, seed=1), urls, rate)
-            await show(fleet, duration, not no_table and sys.stdout.isatty(), _notes(server))
-        return 0
+            return await show(Fleet(built, urls), duration, not no_table and sys.stdout.isatty(), _notes(server))
 
     run(work, signals=False)
 

@@ -153,7 +153,8 @@ def read(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = (
     """All sources, the later over the earlier. Raises ConfigError when the file cannot be read as TOML."""
     sources = Sources()
     if path is not None:
-        _read_file(sources, path)
+        sources.data, places = read_document(path)
+        sources.origins.update(places)
     sources.data.setdefault("listeners", [{"type": listener.type} for listener in default_listeners()])
     _read_environment(sources, environ)
     if binds:
@@ -172,7 +173,8 @@ def _at(path: str, text: str, start: int, end: int, message: str) -> Mistake:
     return Mistake(f"{path}:{line}:{column}", message, f"{source}\n{margin}{'^' * width}")
 
 
-def _read_file(sources: Sources, path: Path) -> None:
+def read_document(path: Path) -> tuple[dict[str, Any], dict[Loc, FileOrigin]]:
+    """A TOML file's data, and where each key of it stands. ConfigError when it cannot be read."""
     name = str(path)
     try:
         raw = path.read_bytes()
@@ -184,11 +186,10 @@ def _read_file(sources: Sources, path: Path) -> None:
         line, column = raw.count(b"\n", 0, error.start) + 1, error.start - raw.rfind(b"\n", 0, error.start)
         raise ConfigError([Mistake(f"{name}:{line}:{column}", "is not UTF-8")]) from error
     try:
-        sources.data = tomllib.loads(text)
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_mistake(name, text, str(error))]) from error
-    for loc, place in positions(text).items():
-        sources.origins[loc] = FileOrigin(name, text, place)
+    return data, {loc: FileOrigin(name, text, place) for loc, place in positions(text).items()}
 
 
 def _syntax_mistake(path: str, text: str, message: str) -> Mistake:

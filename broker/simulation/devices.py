@@ -1,394 +1,395 @@
-"""Simulated devices: what they measure, and how it reads on the wire. No network, no clock.
+"""Simulated devices: what each measures, says and obeys, and how it reads on the wire. No network, no clock.
 
-A Device is a small model with a state; `advance` moves it on by some seconds, `sweep` tells what its sensors say then.
-Values follow each other as those of real sensors do (they drift, lag and count; they do not jump about), and all chance
-comes from the device's own generator: the same seed and the same times give the same bytes.
+`build_fleet` makes devices of a scenario, which is plain data as `broker.config.scenario` reads it from a TOML file. A
+Device has Signals, which live on in time, and Channels, which say some of them under `<device>/<channel>` as JSON, as
+MessagePack or as bare text. Devices of one site (a house, a hall, a region) share the site's Signals: the same cold
+night, the same front of rain.
 
-Times are seconds since 1970. The payload of every reading is a map with `time` in milliseconds, as JSON or as
-MessagePack; a device writes one of the two, as real ones do.
+All chance comes from generators seeded by the seed and the device's topic: the same seed and the same moments give the
+same devices and the same bytes. Moments are seconds since 1970.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from abc import ABC, abstractmethod
-from collections import deque
+from functools import partial
 from random import Random
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-DAY: Final = 86_400.0
+from broker.simulation.building import Scope
+from broker.simulation.signals import Setting
 
-Quantity = float | int | bool | str | list[float]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from broker.simulation.signals import Signal, Source, Value
+
+Scenario = dict[str, Any]  # as `broker.config.scenario` validated it
+
+ENCODINGS: Final = ("json", "msgpack", "text")
+CONTENT_TYPES: Final = {"json": "application/json", "msgpack": "application/msgpack", "text": "text/plain"}
+GRID: Final = 1.0  # seconds between two looks at what a site shares, so that it does not matter who looks
+BEHIND: Final = 60  # looks of a site in one go; what is longer ago is leapt over
+SWITCHING: Final = {"on": True, "off": False}
+MIXED: Final = ("json", "msgpack")  # in turn, where both are wanted
+
+_to_json: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
-class Reading:
-    """One message to be: under `<device>/<channel>`, with `values` still unencoded."""
+class Wishes:
+    """What the user wants otherwise than the scenario says; None is as the scenario says."""
 
-    __slots__ = ("channel", "qos", "values")
-
-    def __init__(self, channel: str, values: dict[str, Quantity], qos: int = 0) -> None:
-        self.channel = channel
-        self.values = values
+    def __init__(
+        self,
+        *,
+        encoding: str | None = None,
+        qos: int | None = None,
+        retain: bool | None = None,
+        rate: float | None = None,
+        flaky: float | None = None,
+        prefix: str = "",
+    ) -> None:
+        """`encoding` may be "mixed": every other device writes JSON, the others MessagePack. `rate` is the messages a
+        second of all devices together, `flaky` the share of devices that lose their connection now and then."""
+        self.encoding = encoding
         self.qos = qos
+        self.retain = retain
+        self.rate = rate
+        self.flaky = flaky
+        self.prefix = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
 
 
-class Drift:
-    """A value that wanders around its mean (an Ornstein-Uhlenbeck process): `spread` is its standard deviation,
-    `seconds` how long it remembers."""
+class Site:
+    """What devices in one place share. It looks at all of its Signals at each whole second."""
 
-    __slots__ = ("mean", "seconds", "spread", "value")
+    def __init__(self, scenario: str, spec: Mapping[str, Any], number: int, seed: int) -> None:
+        self.name = f"{spec['name']}-{number:03d}"
+        self.number = number
+        self.chance = Random(f"{seed}/{scenario}/{self.name}")
+        scope = Scope(self.chance, number)
+        scope.build(spec["signals"])
+        self.signals = scope.signals
+        self._looked = -1.0
 
-    def __init__(self, chance: Random, mean: float, spread: float, seconds: float) -> None:
-        self.mean = mean
-        self.spread = spread
-        self.seconds = seconds
-        self.value = chance.gauss(mean, spread)
+    def advance(self, now: float) -> None:
+        moment = math.floor(now / GRID) * GRID
+        if moment <= self._looked:
+            return
+        first = moment if self._looked < 0.0 else max(self._looked + GRID, moment - BEHIND * GRID)
+        self._looked = moment
+        while first <= moment:
+            for signal in self.signals.values():
+                signal.at(first)
+            first += GRID
 
-    def advance(self, chance: Random, elapsed: float) -> float:
-        kept = math.exp(-elapsed / self.seconds)
-        noise = self.spread * math.sqrt(1.0 - kept * kept)
-        self.value = self.mean + (self.value - self.mean) * kept + noise * chance.gauss(0.0, 1.0)
-        return self.value
+    def sources(self) -> dict[str, Callable[[str], Source]]:
+        """Its Signals by their names, as devices see them; the argument is one of a Signal's outputs, or empty."""
+        return {name: partial(self._shared, signal) for name, signal in self.signals.items()}
+
+    def _shared(self, signal: Signal, output: str) -> Source:
+        return Shared(self, signal.output(output) if output else signal)
 
 
-class Device(ABC):
-    """The base of all devices. `topic` is its root; `<topic>/state` holds its retained birth and last will."""
+class Shared:
+    """A Signal of the site, as one of its devices sees it."""
 
-    kind: ClassVar[str]
-    encoding: ClassVar[str]  # "json" or "msgpack"
+    __slots__ = ("_site", "_source")
 
-    def __init__(self, scenario: str, number: int, seed: int) -> None:
-        self.name = f"{self.kind}-{number:04d}"
-        self.topic = f"{scenario}/{self.name}"
-        self.chance = Random(f"{seed}/{self.topic}")
-        self._due: deque[tuple[str, bytes, int]] = deque()
-        self._time = -1.0
-        self.build()
+    def __init__(self, site: Site, source: Source) -> None:
+        self._site = site
+        self._source = source
 
-    @abstractmethod
-    def build(self) -> None:
-        """Set up the model; `self.chance` is ready."""
+    def at(self, now: float) -> Value:
+        self._site.advance(now)
+        return self._source.at(0.0)  # as it was at the last look
 
-    @abstractmethod
-    def advance(self, now: float, elapsed: float) -> None:
-        """Move the model on to `now`, `elapsed` seconds after the last time."""
 
-    @abstractmethod
-    def sweep(self) -> list[Reading]:
-        """What all sensors say at this moment; at least one Reading."""
+class Channel:
+    """One topic of a device: which values it says, and how often.
 
-    def next_message(self, now: float) -> tuple[str, bytes, int]:
-        """Topic, payload and QoS of the next message: the readings of a sweep one by one, then a new sweep at `now`."""
-        if not self._due:
-            # A device that was not asked for long has not lived through all of it: no jumps.
-            elapsed = 0.0 if self._time < 0 else min(60.0, max(0.0, now - self._time))
-            self._time = now
-            self.advance(now, elapsed)
-            for reading in self.sweep():
-                values: dict[str, Quantity] = {"time": int(now * 1000), **reading.values}
-                self._due.append((f"{self.topic}/{reading.channel}", self._encoded(values), reading.qos))
-        return self._due.popleft()
+    `every` is in seconds. With `on_change` it is looked at so often, and says something only where that is new.
+    """
+
+    __slots__ = ("_last", "_write", "every", "fields", "name", "on_change", "qos", "retain", "row", "settable", "topic")
+
+    def __init__(self, name: str, topic: str, row: str, encoding: str) -> None:
+        self.name = name
+        self.topic = topic
+        self.row = row  # what all channels of its kind are counted under
+        self.every = 1.0
+        self.qos = 0
+        self.retain = False
+        self.on_change = False
+        self.fields: list[tuple[str, Source]] = []
+        self.settable = False  # a command can change what it says
+        self._write = WRITERS[encoding]
+        self._last: list[Value] | None = None
+
+    def payload(self, now: float) -> bytes | None:
+        """What it says at `now`; None where it has nothing new to say."""
+        if self.on_change:
+            said = [source.at(now) for _, source in self.fields]
+            if said == self._last:
+                return None
+            self._last = said
+        values: dict[str, Value] = {"time": int(now * 1000.0)}
+        for name, source in self.fields:
+            values[name] = source.at(now)
+        return self._write(values)
+
+    def forget(self) -> None:
+        """What it says next is new, whatever it is: a device that comes back says how things are."""
+        self._last = None
+
+
+class Device:
+    """A device: its `channels`, its retained state with a Will Message, and what it obeys.
+
+    `name` is its Client Identifier. Topics are empty where there are none.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        spec: Mapping[str, Any],
+        number: int,
+        site: Site | None,
+        seed: int,
+        encoding: str,
+        wishes: Wishes,
+    ) -> None:
+        self.kind: str = spec["kind"]
+        self.scenario: str = scenario["name"]
+        self.encoding = encoding
+        placed = {
+            "scenario": self.scenario,
+            "site": "" if site is None else site.name,
+            "kind": self.kind,
+            "number": f"{number:04d}",
+        }
+        own: str = spec["topic"].format_map(placed)
+        self.prefix = wishes.prefix
+        self.topic = wishes.prefix + own
+        self.root = wishes.prefix + own.partition("/")[0]  # all that it says is below
+        self.name = f"{wishes.prefix.replace('/', '-')}{self.kind}-{number:04d}"
+        self.row = f"{wishes.prefix}{self.scenario}/{self.kind}"
+
+        self.chance = Random(f"{seed}/{own}")
+        self.connection_chance = Random(f"{seed}/{own}/connection")
+        self.luck = self.connection_chance.random()  # the flaky ones are those with the least
+        self.flaky = False
+        self.uptime: float = scenario["flaky"]["uptime"]  # seconds on average, where it is flaky
+
+        scope = Scope(self.chance, number if site is None else site.number, site.sources() if site else None)
+        scope.build(spec["signals"])
+        self.settings = {name: signal for name, signal in scope.signals.items() if isinstance(signal, Setting)}
+        self.channels = [self._channel(name, spec, scope, wishes) for name in spec["channels"]]
+        self._state: Mapping[str, Any] = spec["state"]
+        self.state_topic = f"{self.topic}/{self._state['topic']}" if self._state["topic"] else ""
+        self.command_topic = f"{self.topic}/{spec['commands']}" if self.settings and spec["commands"] else ""
+
+    def _channel(self, name: str, spec: Mapping[str, Any], scope: Scope, wishes: Wishes) -> Channel:
+        told = spec["channels"][name]
+        channel = Channel(name, f"{self.topic}/{name}", f"{self.row}/{name}", self.encoding)
+        channel.every = told["every"] or spec["interval"]
+        channel.qos = next(one for one in (wishes.qos, told["qos"], spec["qos"]) if one is not None)
+        channel.retain = next(
+            retain for retain in (wishes.retain, told["retain"], spec["retain"]) if retain is not None
+        )
+        channel.on_change = told["on_change"]
+        for field, reference in told["fields"].items():
+            channel.fields.append((field, scope.find(reference)))
+            channel.settable = channel.settable or reference in self.settings
+        return channel
 
     @property
     def content_type(self) -> str:
-        return f"application/{self.encoding}"
-
-    def _encoded(self, values: dict[str, Quantity]) -> bytes:
-        if self.encoding == "msgpack":
-            packed: bytes = msgpack.packb(values)
-            return packed
-        return json.dumps(values, separators=(",", ":")).encode()
-
-
-def daylight(now: float) -> float:
-    """-1 in the coldest hour of the night (03:00 UTC), 1 in the warmest of the day (15:00)."""
-    return -math.cos((now % DAY - 3 * 3600.0) / DAY * 2 * math.pi)
-
-
-# -- home
-
-
-class Thermostat(Device):
-    """A heated room: it cools towards the outside, and a radiator with hysteresis of half a degree heats it."""
-
-    kind = "thermostat"
-    encoding = "json"
-
-    def build(self) -> None:
-        self.target = self.chance.choice([19.0, 20.0, 21.0, 22.0])
-        self.temperature = self.target + self.chance.uniform(-1.5, 1.0)
-        self.humidity = Drift(self.chance, 45.0, 6.0, 900.0)
-        self.heating = self.temperature < self.target
-
-    def advance(self, now: float, elapsed: float) -> None:
-        outside = 6.0 + 5.0 * daylight(now)
-        towards, seconds = (38.0, 1800.0) if self.heating else (outside, 7200.0)
-        self.temperature += (towards - self.temperature) * (1.0 - math.exp(-elapsed / seconds))
-        if self.temperature < self.target - 0.25:
-            self.heating = True
-        elif self.temperature > self.target + 0.25:
-            self.heating = False
-        self.humidity.advance(self.chance, elapsed)
-
-    def sweep(self) -> list[Reading]:
-        temperature = round(self.temperature + self.chance.gauss(0.0, 0.03), 2)
-        humidity = round(min(95.0, max(10.0, self.humidity.value)), 1)
-        return [
-            Reading("climate", {"temperature": temperature, "humidity": humidity}),
-            Reading("heating", {"on": self.heating, "target": self.target}, qos=1),
-        ]
-
-
-class Meter(Device):
-    """The electricity meter of a household: a base load, appliances that go on and off, a counter that only rises."""
-
-    kind = "meter"
-    encoding = "msgpack"
-    appliances: ClassVar[dict[str, float]] = {"fridge": 90.0, "oven": 2100.0, "kettle": 1900.0, "washer": 480.0}
-
-    def build(self) -> None:
-        self.base = Drift(self.chance, self.chance.uniform(90.0, 220.0), 15.0, 120.0)
-        self.mains = Drift(self.chance, 230.0, 1.5, 60.0)
-        self.running = {name: self.chance.random() < 0.2 for name in self.appliances}
-        self.energy = self.chance.uniform(800.0, 9000.0)
-        self.watts = self.base.value
-
-    def advance(self, now: float, elapsed: float) -> None:
-        for name, on in self.running.items():
-            # On for three minutes and off for ten, on average.
-            if self.chance.random() < 1.0 - math.exp(-elapsed / (180.0 if on else 600.0)):
-                self.running[name] = not on
-        self.mains.advance(self.chance, elapsed)
-        load = sum(self.appliances[name] for name, on in self.running.items() if on)
-        self.watts = max(10.0, self.base.advance(self.chance, elapsed)) + load
-        self.energy += self.watts * elapsed / 3_600_000.0
-
-    def sweep(self) -> list[Reading]:
-        watts, volts = round(self.watts, 1), round(self.mains.value, 1)
-        return [
-            Reading("power", {"watts": watts, "volts": volts, "amperes": round(watts / volts, 3)}),
-            Reading("energy", {"kilowatt_hours": round(self.energy, 4)}, qos=1),
-        ]
-
-
-class Door(Device):
-    """A contact on a battery: mostly shut, opened now and then for half a minute."""
-
-    kind = "door"
-    encoding = "json"
-
-    def build(self) -> None:
-        self.open = False
-        self.battery = self.chance.uniform(2.7, 3.1)
-
-    def advance(self, now: float, elapsed: float) -> None:
-        if self.chance.random() < 1.0 - math.exp(-elapsed / (30.0 if self.open else 240.0)):
-            self.open = not self.open
-        self.battery = max(2.0, self.battery - elapsed * 2e-8)
-
-    def sweep(self) -> list[Reading]:
-        return [Reading("contact", {"open": self.open, "battery": round(self.battery, 3)}, qos=1)]
-
-
-# -- factory
-
-
-class Press(Device):
-    """A press that makes a part every few seconds; its oil warms with work, and some parts are rejects."""
-
-    kind = "press"
-    encoding = "json"
-
-    def build(self) -> None:
-        self.cycle = self.chance.uniform(2.0, 6.0)
-        self.progress = 0.0
-        self.parts = self.chance.randrange(100_000)
-        self.rejects = self.parts // 200
-        self.oil = 35.0 + self.chance.uniform(0.0, 10.0)
-        self.pressure = Drift(self.chance, 180.0, 4.0, 8.0)
-
-    def advance(self, now: float, elapsed: float) -> None:
-        self.progress += elapsed / self.cycle
-        made, self.progress = int(self.progress), self.progress % 1.0
-        self.parts += made
-        self.rejects += sum(self.chance.random() < 0.004 for _ in range(made))
-        self.oil += (58.0 - self.oil) * (1.0 - math.exp(-elapsed / 1200.0))
-        self.pressure.advance(self.chance, elapsed)
-
-    def sweep(self) -> list[Reading]:
-        return [
-            Reading("hydraulics", {"bar": round(self.pressure.value, 1), "oil": round(self.oil, 1)}),
-            Reading("count", {"parts": self.parts, "rejects": self.rejects}, qos=1),
-        ]
-
-
-class Motor(Device):
-    """A motor under a changing load: its speed sags with it, its windings warm up, its bearing slowly gets worse."""
-
-    kind = "motor"
-    encoding = "msgpack"
-
-    def build(self) -> None:
-        self.load = Drift(self.chance, 0.6, 0.15, 30.0)
-        self.winding = 40.0 + self.chance.uniform(0.0, 15.0)
-        self.wear = self.chance.uniform(0.0, 0.5)
-
-    def advance(self, now: float, elapsed: float) -> None:
-        load = min(1.2, max(0.0, self.load.advance(self.chance, elapsed)))
-        self.winding += (25.0 + 70.0 * load * load - self.winding) * (1.0 - math.exp(-elapsed / 600.0))
-        self.wear += elapsed * 1e-6
-
-    def sweep(self) -> list[Reading]:
-        load = min(1.2, max(0.0, self.load.value))
-        # Harmonics of the shaft fall off; wear shows at the third.
-        spectrum = [
-            round((1.0 / n + (self.wear if n == 3 else 0.0)) * (1.0 + 0.05 * self.chance.gauss(0.0, 1.0)), 4)
-            for n in range(1, 9)
-        ]
-        rms = round(math.sqrt(sum(line * line for line in spectrum)), 4)
-        return [
-            Reading("shaft", {"rpm": round(1500.0 - 45.0 * load, 1), "load": round(load, 3)}),
-            Reading("vibration", {"rms": rms, "spectrum": spectrum}),
-            Reading("winding", {"temperature": round(self.winding, 1)}),
-        ]
-
-
-# -- tracker
-
-
-class Vehicle(Device):
-    """Something that moves over the ground: speed and heading wander, position is their integral."""
-
-    speed: ClassVar[float]  # metres a second, on average
-    turning: ClassVar[float]  # radians that the heading wanders
-
-    def build(self) -> None:
-        self.latitude = 52.52 + self.chance.uniform(-0.15, 0.15)
-        self.longitude = 13.40 + self.chance.uniform(-0.25, 0.25)
-        self.velocity = Drift(self.chance, self.speed, self.speed / 4, 20.0)
-        self.course = Drift(self.chance, self.chance.uniform(0.0, 2 * math.pi), self.turning, 45.0)
-        self.tank = self.chance.uniform(0.4, 1.0)
-
-    def advance(self, now: float, elapsed: float) -> None:
-        metres = max(0.0, self.velocity.advance(self.chance, elapsed)) * elapsed
-        heading = self.course.advance(self.chance, elapsed)
-        self.latitude += metres * math.cos(heading) / 111_320.0
-        self.longitude += metres * math.sin(heading) / (111_320.0 * math.cos(math.radians(self.latitude)))
-        self.tank = self.tank - metres / 400_000.0 if self.tank > 0.05 else 1.0
-
-    def position(self) -> Reading:
-        return Reading(
-            "position",
-            {
-                "latitude": round(self.latitude, 6),
-                "longitude": round(self.longitude, 6),
-                "speed": round(max(0.0, self.velocity.value), 2),
-                "heading": round(math.degrees(self.course.value) % 360.0, 1),
-            },
-        )
-
-
-class Truck(Vehicle):
-    kind = "truck"
-    encoding = "msgpack"
-    speed = 16.0
-    turning = 0.6
-
-    def sweep(self) -> list[Reading]:
-        return [self.position(), Reading("fuel", {"level": round(self.tank, 4)}, qos=1)]
-
-
-class Bike(Vehicle):
-    kind = "bike"
-    encoding = "json"
-    speed = 5.0
-    turning = 1.2
-
-    def sweep(self) -> list[Reading]:
-        return [self.position(), Reading("battery", {"charge": round(self.tank, 4)})]
-
-
-# -- weather
-
-
-class Station(Device):
-    """A weather station: the day's curve and slow drifts; wind comes in gusts, rain fills a gauge that only rises."""
-
-    kind = "station"
-    encoding = "json"
-
-    def build(self) -> None:
-        self.air = Drift(self.chance, 11.0, 2.0, 3600.0)
-        self.pressure = Drift(self.chance, 1013.0, 6.0, 7200.0)
-        self.wind = Drift(self.chance, 5.0, 1.5, 60.0)
-        self.gust = 0.0
-        self.rain = self.chance.uniform(0.0, 20.0)
-        self.temperature = self.air.value
-
-    def advance(self, now: float, elapsed: float) -> None:
-        self.temperature = self.air.advance(self.chance, elapsed) + 5.0 * daylight(now)
-        self.pressure.advance(self.chance, elapsed)
-        wind = max(0.0, self.wind.advance(self.chance, elapsed))
-        self.gust = wind * (1.0 + 0.4 * abs(self.chance.gauss(0.0, 1.0)))
-        if self.pressure.value < 1009.0:
-            self.rain += elapsed * 2.0 / 3600.0
-
-    def sweep(self) -> list[Reading]:
-        humidity = min(100.0, max(20.0, 75.0 - 2.0 * (self.temperature - 11.0)))
-        wind = max(0.0, self.wind.value)
-        return [
-            Reading("air", {"temperature": round(self.temperature, 1), "humidity": round(humidity, 1)}),
-            Reading("wind", {"speed": round(wind, 1), "gust": round(self.gust, 1)}),
-            Reading("pressure", {"hectopascal": round(self.pressure.value, 1)}),
-            Reading("rain", {"millimetres": round(self.rain, 2)}, qos=1),
-        ]
-
-
-class Buoy(Device):
-    """A buoy at sea: waves follow the wind of the last hours, the water hardly changes."""
-
-    kind = "buoy"
-    encoding = "msgpack"
-
-    def build(self) -> None:
-        self.wave = Drift(self.chance, 1.4, 0.4, 1200.0)
-        self.water = Drift(self.chance, 9.0, 0.6, 14_400.0)
-
-    def advance(self, now: float, elapsed: float) -> None:
-        self.wave.advance(self.chance, elapsed)
-        self.water.advance(self.chance, elapsed)
-
-    def sweep(self) -> list[Reading]:
-        height = max(0.05, self.wave.value)
-        return [
-            Reading("waves", {"height": round(height, 2), "period": round(3.6 * math.sqrt(height), 1)}),
-            Reading("water", {"temperature": round(self.water.value, 2)}),
-        ]
-
-
-SCENARIOS: Final[dict[str, tuple[type[Device], ...]]] = {
-    "home": (Thermostat, Meter, Door),
-    "factory": (Press, Motor),
-    "tracker": (Truck, Bike),
-    "weather": (Station, Buoy),
+        return CONTENT_TYPES[self.encoding]
+
+    @property
+    def retained_topics(self) -> list[str]:
+        """What it may leave in the broker."""
+        topics = [channel.topic for channel in self.channels if channel.retain]
+        return [self.state_topic, *topics] if self.state_topic else topics
+
+    def birth(self, now: float) -> bytes:
+        """What its state says while it is there; as a certificate, with the values of all channels."""
+        state = self._state
+        if not state["certificate"]:
+            return str(state["online"]).encode()
+        channels = {
+            channel.name: {name: source.at(now) for name, source in channel.fields} for channel in self.channels
+        }
+        return WRITERS[self.encoding]({"state": state["online"], "time": int(now * 1000.0), "channels": channels})
+
+    def death(self) -> bytes:
+        """What its state says when it is gone: the payload of its Will Message."""
+        state = self._state
+        if not state["certificate"]:
+            return str(state["offline"]).encode()
+        return WRITERS[self.encoding]({"state": state["offline"]})
+
+    def command(self, payload: bytes) -> str:
+        """Obey a command: a map of settings as JSON or MessagePack, or where there is but one setting its bare value
+        or ON and OFF. What is wrong with it, or nothing; a wrong command changes nothing."""
+        told = _read(payload)
+        if not isinstance(told, dict):
+            if len(self.settings) != 1:
+                return f"a map is wanted, with some of {', '.join(self.settings)}"
+            told = {next(iter(self.settings)): told}
+        unknown = [str(name) for name in told if name not in self.settings]
+        if unknown:
+            return f"no such setting: {', '.join(unknown)}; there are {', '.join(self.settings)}"
+        before = {name: setting.value for name, setting in self.settings.items()}
+        for name, value in told.items():
+            problem = self.settings[name].command(value)
+            if problem:
+                for other, kept in before.items():
+                    self.settings[other].value = kept
+                return f"{name}: {problem}"
+        return ""
+
+
+def _write_json(values: Mapping[str, Any]) -> bytes:
+    return _to_json(values).encode()
+
+
+def _write_msgpack(values: Mapping[str, Any]) -> bytes:
+    packed: bytes = msgpack.packb(values)
+    return packed
+
+
+def _write_text(values: Mapping[str, Any]) -> bytes:
+    """The bare value of the last field: a channel in text has one beside the time."""
+    value = list(values.values())[-1]
+    return (value if isinstance(value, str) else _to_json(value)).encode()
+
+
+WRITERS: Final[dict[str, Callable[[Mapping[str, Any]], bytes]]] = {
+    "json": _write_json,
+    "msgpack": _write_msgpack,
+    "text": _write_text,
 }
-MIXED: Final = "mixed"  # all scenarios at once
 
 
-def build_fleet(scenario: str, count: int, seed: int) -> list[Device]:
-    """`count` devices of a scenario (or `mixed`), their kinds in turn. KeyError for an unknown scenario."""
-    if scenario == MIXED:
-        widest = max(len(kinds) for kinds in SCENARIOS.values())
-        turn = [
-            (name, kinds[place]) for place in range(widest) for name, kinds in SCENARIOS.items() if place < len(kinds)
-        ]
-    else:
-        turn = [(scenario, kind) for kind in SCENARIOS[scenario]]
+def _read(payload: bytes) -> object:
+    """What a command says, None where it says nothing legible."""
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        pass
+    word = payload[:8].decode("ascii", "replace").lower()
+    if word in SWITCHING:
+        return SWITCHING[word]
+    try:
+        read: object = msgpack.unpackb(payload)
+    except Exception:  # msgpack raises ValueError, its own ExtraData, and what the types below it raise
+        return None
+    return read
+
+
+# -- a fleet
+
+Plan = tuple["Mapping[str, Any]", int, Site | None]  # what it is, its number among its kind, where it stands
+
+
+def build_fleet(
+    scenarios: Sequence[Scenario], count: int | None, seed: int, wishes: Wishes | None = None
+) -> list[Device]:
+    """`count` devices of one or more scenarios, dealt out in turn; None is as many as the first scenario says.
+
+    ValueError, with a sentence for a person, where a scenario cannot have that many, or has nothing that `rate` could
+    quicken.
+    """
+    wishes = wishes or Wishes()
+    total = default_count(scenarios) if count is None else count
+    hands: list[list[Plan]] = []
+    for place, scenario in enumerate(scenarios):
+        share = total // len(scenarios) + (place < total % len(scenarios))
+        hands.append(_plans(scenario, share, seed) if share else [])
     fleet: list[Device] = []
-    for index in range(count):
-        name, kind = turn[index % len(turn)]
-        fleet.append(kind(name, index // len(turn) + 1, seed))
+    for turn in range(max(len(hand) for hand in hands)):
+        for hand, scenario in zip(hands, scenarios, strict=True):
+            if turn < len(hand):
+                spec, number, site = hand[turn]
+                encoding = wishes.encoding or spec["encoding"]
+                if encoding == "mixed":
+                    encoding = MIXED[number % len(MIXED)]
+                fleet.append(Device(scenario, spec, number, site, seed, encoding, wishes))
+    for scenario in scenarios:
+        of_it = [device for device in fleet if device.scenario == scenario["name"]]
+        _make_flaky(of_it, scenario["flaky"]["share"] if wishes.flaky is None else wishes.flaky)
+    if wishes.rate is not None:
+        natural = natural_rate(fleet)
+        if not natural:
+            raise ValueError("all channels speak on change only: there is nothing that a rate could quicken")
+        for device in fleet:
+            for channel in device.channels:
+                if not channel.on_change:
+                    channel.every *= natural / wishes.rate
     return fleet
+
+
+def default_count(scenarios: Sequence[Scenario]) -> int:
+    """How many devices there are where nobody says."""
+    fixed = sum(spec["count"] or 0 for scenario in scenarios for spec in scenario["devices"])
+    if all(spec["count"] for scenario in scenarios for spec in scenario["devices"]):
+        return fixed
+    fleet: int = scenarios[0]["fleet"]
+    return max(fleet, fixed)
+
+
+def natural_rate(fleet: Sequence[Device]) -> float:
+    """Messages a second of all channels that speak by the clock."""
+    return sum(1.0 / channel.every for device in fleet for channel in device.channels if not channel.on_change)
+
+
+def _plans(scenario: Scenario, total: int, seed: int) -> list[Plan]:
+    sites: dict[int, Site] = {}
+    numbers: dict[str, int] = {}
+    plans: list[Plan] = []
+    place = scenario["site"]
+    for index, spec in enumerate(_deal(scenario, total)):
+        kind = spec["kind"]
+        numbers[kind] = numbers.get(kind, 0) + 1
+        site: Site | None = None
+        if place is not None:
+            at = index // place["size"] + 1
+            site = sites.get(at) or sites.setdefault(at, Site(scenario["name"], place, at, seed))
+        plans.append((spec, numbers[kind], site))
+    return plans
+
+
+def _deal(scenario: Scenario, total: int) -> list[Mapping[str, Any]]:
+    """The kinds of `total` devices: as many of each as its count says, of the others by their shares, in turn."""
+    specs: list[Mapping[str, Any]] = scenario["devices"]
+    fixed = sum(spec["count"] or 0 for spec in specs)
+    sharing = [spec for spec in specs if not spec["count"]]
+    if total < fixed or (not sharing and total != fixed):
+        most = "no more and no fewer" if not sharing else "and at least these"
+        raise ValueError(
+            f"scenario {scenario['name']} has {fixed} devices by their counts, {most}; {total} were asked for"
+        )
+    whole = sum(spec["share"] for spec in sharing)
+    weights = [float(spec["count"]) if spec["count"] else spec["share"] / whole * (total - fixed) for spec in specs]
+    dealt = [0] * len(specs)
+    turn: list[Mapping[str, Any]] = []
+    for index in range(total):
+        behind = [
+            -math.inf if spec["count"] == dealt[place] else weights[place] * (index + 1) / total - dealt[place]
+            for place, spec in enumerate(specs)
+        ]
+        best = max(range(len(specs)), key=lambda place: (round(behind[place], 9), -place))
+        dealt[best] += 1
+        turn.append(specs[best])
+    return turn
+
+
+def _make_flaky(devices: list[Device], share: float) -> None:
+    """The `share` with the least luck, at least one of them."""
+    if share > 0.0 and devices:
+        for device in sorted(devices, key=lambda device: device.luck)[: max(1, round(len(devices) * share))]:
+            device.flaky = True

@@ -1,7 +1,7 @@
-"""Counts what came through the broker: messages and bytes by kind of topic and by transport. No network, no clock.
+"""Counts what came through the broker: messages and bytes by kind of topic and by URL. No network, no clock.
 
-Messages of the same channel of all devices are one row: `home/meter-0007/power` counts for `home/meter/power`. Rates
-are over a sliding window, so that they come to rest within seconds and fall to nothing when messages cease.
+Messages of the same channel of all devices are one row. Rates are over a sliding window, so that they come to rest
+within seconds and fall to nothing when messages cease.
 """
 
 from __future__ import annotations
@@ -10,73 +10,114 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
+
+    from broker.simulation.devices import Device
 
 WINDOW: Final = 5.0  # seconds
 
 
 class Row:
-    """One kind of topic. `messages` and `bytes` are totals; `by_transport` the messages of each transport."""
+    """One kind of topic. `messages` and `bytes` are totals; `by_place` the messages by the place of their URL."""
 
-    __slots__ = ("by_transport", "bytes", "last", "messages")
+    __slots__ = ("by_place", "bytes", "last", "messages", "name")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, places: int) -> None:
+        self.name = name
         self.messages = 0
         self.bytes = 0
-        self.by_transport: dict[str, int] = {}
+        self.by_place = [0] * places
         self.last = b""
 
 
 class Meter:
     """Feed it with `count`; ask `rates` now and then (not more than some times a second)."""
 
-    def __init__(self, transport_of: Callable[[str], str]) -> None:
-        """`transport_of` tells the transport over which a topic's device publishes; "" where it is not known."""
-        self._transport_of = transport_of
-        self._kinds: dict[str, tuple[str, str]] = {}
-        self._samples: deque[tuple[float, dict[tuple[str, str], int]]] = deque()
+    def __init__(self, devices: Sequence[tuple[Device, int]], places: int) -> None:
+        """`devices` with the place of the URL that each publishes to, of which there are `places`."""
+        self.places = places
         self.rows: dict[str, Row] = {}
         self.messages = 0
         self.bytes = 0
+        self.births = 0  # states that say that somebody came
+        self.wills = 0  # Will Messages
+        self._topics: dict[str, tuple[Row, int]] = {}
+        self._deaths: dict[str, tuple[bytes, int]] = {}
+        self._samples: deque[tuple[float, list[list[int]]]] = deque()
+        for device, place in devices:
+            for channel in device.channels:
+                row = self.rows.get(channel.row)
+                if row is None:
+                    row = self.rows[channel.row] = Row(channel.row, places)
+                self._topics[channel.topic] = (row, place)
+            if device.state_topic:
+                self._deaths[device.state_topic] = (device.death(), place)
+
+    def place_of(self, topic: str) -> int:
+        """The place of the URL through which a topic comes; -1 for a topic of nobody here."""
+        if topic in self._topics:
+            return self._topics[topic][1]
+        return self._deaths[topic][1] if topic in self._deaths else -1
 
     def count(self, topic: str, payload: bytes) -> None:
-        known = self._kinds.get(topic)
-        if known is None:
-            known = self._kinds[topic] = (row_of(topic), self._transport_of(topic))
-        kind, transport = known
-        row = self.rows.get(kind)
-        if row is None:
-            row = self.rows[kind] = Row()
+        """A message that came through; an empty one, which clears what is retained, says nothing."""
+        known = self._topics.get(topic)
+        if known is None or not payload:
+            self._count_other(topic, payload)
+            return
+        row, place = known
+        size = len(payload)
         row.messages += 1
-        row.bytes += len(payload)
-        row.by_transport[transport] = row.by_transport.get(transport, 0) + 1
+        row.bytes += size
+        row.by_place[place] += 1
         row.last = payload
         self.messages += 1
-        self.bytes += len(payload)
+        self.bytes += size
 
-    def rates(self, now: float) -> dict[str, dict[str, float]]:
-        """Messages a second over the last WINDOW seconds: row -> transport -> rate; `now` in seconds, never falling."""
-        totals = {
-            (kind, transport): count for kind, row in self.rows.items() for transport, count in row.by_transport.items()
-        }
+    def _count_other(self, topic: str, payload: bytes) -> None:
+        death = self._deaths.get(topic)
+        if death is not None and payload:
+            if payload == death[0]:
+                self.wills += 1
+            else:
+                self.births += 1
+
+    def rates(self, now: float) -> dict[str, list[float]]:
+        """Messages a second over the last WINDOW seconds: row -> by place; `now` in seconds, never falling."""
+        totals = [row.by_place.copy() for row in self.rows.values()]
         samples = self._samples
         samples.append((now, totals))
         while len(samples) > 2 and samples[1][0] <= now - WINDOW:
             samples.popleft()
         began, before = samples[0]
         elapsed = now - began
-        rates: dict[str, dict[str, float]] = {}
-        for (kind, transport), count in totals.items():
-            risen = count - before.get((kind, transport), 0)
-            rates.setdefault(kind, {})[transport] = risen / elapsed if elapsed > 0 else 0.0
-        return rates
+        if elapsed <= 0:
+            return {name: [0.0] * self.places for name in self.rows}
+        return {
+            name: [(count - earlier) / elapsed for count, earlier in zip(risen, past, strict=True)]
+            for name, risen, past in zip(self.rows, totals, before, strict=True)
+        }
 
 
-def row_of(topic: str) -> str:
-    """The topic without its device's number: `home/meter-0007/power` -> `home/meter/power`."""
-    levels = topic.split("/")
-    for place, level in enumerate(levels):
-        name, dash, number = level.rpartition("-")
-        if dash and number.isdigit():
-            levels[place] = name
-    return "/".join(levels)
+class Pace:
+    """How fast a fleet speaks, over the same window: messages a second that were `said`, that were `missed` for want
+    of time, and that were `held_back` because a connection took no more."""
+
+    def __init__(self) -> None:
+        self.said = 0.0
+        self.missed = 0.0
+        self.held_back = 0.0
+        self._samples: deque[tuple[float, int, int, int]] = deque()
+
+    def look(self, now: float, said: int, missed: int, held_back: int) -> None:
+        """The counts of the fleet at `now`."""
+        samples = self._samples
+        samples.append((now, said, missed, held_back))
+        while len(samples) > 2 and samples[1][0] <= now - WINDOW:
+            samples.popleft()
+        began, *before = samples[0]
+        elapsed = now - began
+        if elapsed > 0:
+            self.said, self.missed, self.held_back = (
+                (count - earlier) / elapsed for count, earlier in zip((said, missed, held_back), before, strict=True)
+            )

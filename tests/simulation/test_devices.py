@@ -1,140 +1,243 @@
 from __future__ import annotations
 
-import itertools
 import json
-from random import Random
+from typing import TYPE_CHECKING
 
 import msgpack
 import pytest
 
 from broker.packets.topics import valid_topic_name
-from broker.simulation.devices import MIXED, SCENARIOS, Device, Drift, build_fleet, daylight
+from broker.simulation.devices import Device, Wishes, build_fleet, default_count, natural_rate
+from broker.simulation.scenarios import SCENARIOS
+from tests.simulation.parts import LAMPS, NOON, fleet_of, scenario, written
 
-NOON = 1_763_726_400.0  # 2025-11-21T12:00Z
+if TYPE_CHECKING:
+    from pathlib import Path
 
-KINDS = [kind for kinds in SCENARIOS.values() for kind in kinds]
-
-
-def life(device: Device, seconds: float, step: float) -> list[tuple[str, bytes, int]]:
-    """All messages of a device that is asked every `step` seconds."""
-    return [device.next_message(NOON + index * step) for index in range(int(seconds / step))]
+ALL = [scenario(name) for name in SCENARIOS]
 
 
-def read(device: Device, payload: bytes) -> dict[str, object]:
-    values = json.loads(payload) if device.encoding == "json" else msgpack.unpackb(payload)
+def life(device: Device, seconds: float, step: float = 1.0) -> list[tuple[str, bytes]]:
+    """All that the channels of a device say when each is asked every `step` seconds."""
+    said = []
+    for index in range(int(seconds / step)):
+        for channel in device.channels:
+            payload = channel.payload(NOON + index * step)
+            if payload is not None:
+                said.append((channel.topic, payload))
+    return said
+
+
+def read(encoding: str, payload: bytes) -> dict[str, object]:
+    values = json.loads(payload) if encoding == "json" else msgpack.unpackb(payload)
     assert isinstance(values, dict)
     return values
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
-    def messages(seed: int) -> list[tuple[str, bytes, int]]:
-        return [message for device in build_fleet(MIXED, 18, seed) for message in life(device, 120, 1.5)]
-
-    assert messages(1) == messages(1)
-    assert messages(1) != messages(2)
+def of_kind(devices: list[Device], kind: str) -> Device:
+    return next(device for device in devices if device.kind == kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_readings_are_on_valid_topics_in_the_devices_own_encoding(kind: type[Device]) -> None:
-    device = kind("home", 1, 7)
-    for topic, payload, qos in life(device, 300, 1.0):
-        assert topic.startswith(f"home/{device.kind}-0001/")
-        assert valid_topic_name(topic)
-        assert qos in (0, 1)
-        values = read(device, payload)
-        assert isinstance(values["time"], int)
-        assert len(values) > 1
+# -- chance
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_sweep_has_one_time_and_the_next_is_later(kind: type[Device]) -> None:
-    device = kind("home", 1, 7)
-    channels = len(device.sweep())
-    times = [read(device, payload)["time"] for _, payload, _ in life(device, channels * 3, 1.0)]
-    assert times == [int((NOON + sweep * channels) * 1000) for sweep in range(3) for _ in range(channels)]
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_same_seed_gives_the_same_devices_values_and_luck(name: str) -> None:
+    def everything(seed: int) -> list[object]:
+        found: list[object] = []
+        for device in fleet_of(name, 9, seed, flaky=0.5):
+            found += [device.topic, device.flaky, device.birth(NOON), *life(device, 60, 1.5)]
+            found.append([device.connection_chance.random() for _ in range(5)])
+        return found
+
+    assert everything(1) == everything(1)
+    assert everything(1) != everything(2)
+
+
+def test_what_a_site_shares_does_not_depend_on_who_asks_first() -> None:
+    def airs(order: int) -> list[bytes]:
+        stations = [device for device in fleet_of("weather", 6) if device.kind == "station"]
+        channels = {device.name: device.channels[0] for device in stations}
+        said = {}
+        for second in range(0, 120, 5):
+            for name in sorted(channels)[::order]:
+                said[name, second] = channels[name].payload(NOON + second + len(name) * 0.1) or b""
+        return [said[key] for key in sorted(said)]
+
+    assert airs(1) == airs(-1)
+
+
+def test_stations_of_a_region_are_under_one_sky() -> None:
+    devices = [device for device in fleet_of("weather", 16) if device.kind == "station"]
+    first, second = devices[:2]
+    assert first.topic.split("/")[1] == second.topic.split("/")[1]
+    ours: list[float] = []
+    apart: list[float] = []
+    for hour in range(48):
+        values = []
+        for device in (first, second):
+            channel = next(channel for channel in device.channels if channel.name == "pressure")
+            values.append(float(str(read("json", channel.payload(NOON + hour * 3600.0) or b"")["hectopascal"])))
+        ours.append(values[0])
+        apart.append(values[0] - values[1])
+    # They differ by their height, which stays, while the sky above both changes
+    assert max(apart) - min(apart) < 0.6
+    assert max(ours) - min(ours) > 2.0
+
+
+# -- what they say
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_channels_are_on_valid_topics_in_their_devices_encoding(name: str) -> None:
+    for device in fleet_of(name, 12):
+        for topic, payload in life(device, 20):
+            assert topic.startswith(f"{device.topic}/")
+            assert valid_topic_name(topic)
+            assert topic.startswith(f"{device.root}/")
+            if device.encoding == "text":
+                assert json.loads(payload) in (True, False) or float(payload) >= 0
+            else:
+                values = read(device.encoding, payload)
+                assert isinstance(values["time"], int)
+                assert len(values) > 1
+
+
+def test_what_speaks_on_change_says_nothing_twice_but_after_a_birth() -> None:
+    device = of_kind(fleet_of("home", 10), "lamp")
+    light = next(channel for channel in device.channels if channel.on_change)
+    assert light.payload(NOON) is not None
+    assert light.payload(NOON + 1) is None
+    light.forget()
+    assert light.payload(NOON + 2) is not None
+
+
+def test_certificates_hold_the_values_of_all_channels() -> None:
+    press = of_kind(fleet_of("factory", 4), "press")
+    birth = read("json", press.birth(NOON))
+    assert birth["state"] == "online"
+    assert set(birth["channels"]) == {channel.name for channel in press.channels}  # type: ignore[call-overload]
+    assert read("json", press.death()) == {"state": "offline"}
+    assert press.state_topic == f"{press.topic}/birth"
+    lamp = of_kind(fleet_of("home", 10), "lamp")
+    assert (lamp.birth(NOON), lamp.death()) == (b"online", b"offline")
+    assert lamp.retained_topics == [f"{lamp.topic}/state", f"{lamp.topic}/light"]
+
+
+# -- what they obey
+
+
+def test_a_lamp_obeys(tmp_path: Path) -> None:
+    (lamp,) = build_fleet([written(tmp_path, LAMPS)], 1, 1)
+    assert lamp.command_topic == "den/lamp-0001/set"
+    light, power = lamp.channels
+    assert read("json", light.payload(NOON) or b"") == {"time": int(NOON * 1000), "on": False, "level": 80}
+    assert lamp.command(b'{"on": true, "level": 40}') == ""
+    assert read("json", light.payload(NOON) or b"")["on"] is True
+    assert read("json", power.payload(NOON + 1) or b"")["watts"] == 4.0
+    assert lamp.command(msgpack.packb({"on": False})) == ""
+    assert read("json", light.payload(NOON + 2) or b"") == {"time": int(NOON * 1000) + 2000, "on": False, "level": 40}
 
 
 @pytest.mark.parametrize(
-    ("scenario", "channel", "key", "most"),
+    ("payload", "problem"),
     [
-        ("home", "climate", "temperature", 0.5),
-        ("factory", "winding", "temperature", 2.0),
-        ("weather", "air", "temperature", 1.0),
-        ("tracker", "position", "latitude", 0.001),
+        (b'{"on": true, "level": 400}', "level: a number from 1 to 100 is wanted"),
+        (b'{"on": 3}', "on: true or false is wanted"),
+        (b'{"off": true}', "no such setting: off; there are on, level"),
+        (b"\xff\xff", "a map is wanted, with some of on, level"),
+        (b"", "a map is wanted, with some of on, level"),
+        (b"[" * 100_000, "a map is wanted, with some of on, level"),
+        (b"on", "a map is wanted, with some of on, level"),
     ],
 )
-def test_values_do_not_jump(scenario: str, channel: str, key: str, most: float) -> None:
-    for device in build_fleet(scenario, 4, 3):
-        values = [
-            read(device, payload)[key] for topic, payload, _ in life(device, 600, 1.0) if topic.endswith(f"/{channel}")
-        ]
-        for before, after in itertools.pairwise(values):
-            assert isinstance(before, float)
-            assert isinstance(after, float)
-            assert abs(after - before) <= most
+def test_a_wrong_command_changes_nothing(tmp_path: Path, payload: bytes, problem: str) -> None:
+    (lamp,) = build_fleet([written(tmp_path, LAMPS)], 1, 1)
+    assert lamp.command(payload) == problem
+    assert {name: setting.value for name, setting in lamp.settings.items()} == {"on": False, "level": 80}
 
 
-@pytest.mark.parametrize(
-    ("scenario", "channel", "key"),
-    [
-        ("home", "energy", "kilowatt_hours"),
-        ("factory", "count", "parts"),
-        ("weather", "rain", "millimetres"),
-    ],
-)
-def test_counters_only_rise(scenario: str, channel: str, key: str) -> None:
-    seen = 0
-    for device in build_fleet(scenario, 6, 5):
-        values = [
-            read(device, payload)[key] for topic, payload, _ in life(device, 1200, 2.0) if topic.endswith(f"/{channel}")
-        ]
-        seen += len(values)
-        assert values == sorted(values, key=lambda value: float(str(value)))
-    assert seen > 100
+@pytest.mark.parametrize("payload", [b"ON", b"true", b"\xc3", b'{"on": true}'])
+def test_a_device_with_one_setting_takes_its_bare_value(payload: bytes) -> None:
+    motor = of_kind(fleet_of("factory", 4), "motor")
+    motor.settings["on"].value = False
+    assert motor.command(payload) == ""
+    assert motor.settings["on"].value is True
 
 
-def test_a_heated_room_stays_near_its_target() -> None:
-    device = build_fleet("home", 1, 2)[0]
-    values = [read(device, payload) for topic, payload, _ in life(device, 4 * 3600, 10.0) if topic.endswith("/climate")]
-    late = [float(str(value["temperature"])) for value in values[len(values) // 2 :]]
-    assert max(late) - min(late) < 1.5
+# -- a fleet
 
 
-def test_drift_keeps_to_its_mean_and_spread() -> None:
-    chance = Random(4)
-    drift = Drift(chance, 10.0, 2.0, 5.0)
-    values = [drift.advance(chance, 20.0) for _ in range(4000)]
-    mean = sum(values) / len(values)
-    deviation = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
-    assert mean == pytest.approx(10.0, abs=0.2)
-    assert deviation == pytest.approx(2.0, abs=0.2)
-    before = drift.value
-    assert drift.advance(chance, 0.0) == before
+def test_kinds_are_dealt_out_by_their_shares_and_counts(tmp_path: Path) -> None:
+    names = [device.name for device in fleet_of("factory", 8)]
+    assert names[:4] == ["press-0001", "motor-0001", "oven-0001", "press-0002"]
+    assert [sum(name.startswith(kind) for name in names) for kind in ("press", "motor", "oven")] == [4, 2, 2]
+    own = written(
+        tmp_path,
+        "".join(
+            f'[[devices]]\nkind = "{kind}"\n{share}\n[devices.signals]\na = {{ type = "constant", value = 1 }}\n'
+            '[devices.channels]\na = { fields = ["a"] }\n'
+            for kind, share in (("gate", "count = 2"), ("cart", "share = 3"), ("crane", "share = 1"))
+        ),
+    )
+    for count, expected in ((10, [2, 6, 2]), (2, [2, 0, 0]), (36, [2, 26, 8])):
+        kinds = [device.kind for device in build_fleet([own], count, 1)]
+        assert [kinds.count(kind) for kind in ("gate", "cart", "crane")] == expected
+    with pytest.raises(ValueError, match="own has 2 devices by their counts, and at least these; 1 were asked for"):
+        build_fleet([own], 1, 1)
+    own["devices"] = own["devices"][:1]
+    assert default_count([own]) == 2
+    with pytest.raises(ValueError, match="no more and no fewer; 3 were asked for"):
+        build_fleet([own], 3, 1)
 
 
-def test_a_long_silence_is_no_leap() -> None:
-    device = build_fleet("tracker", 1, 1)[0]
-    positions = [read(device, device.next_message(NOON + hours * 3600)[1]) for hours in (0, 0, 5)]
-    moved = abs(float(str(positions[2]["latitude"])) - float(str(positions[0]["latitude"])))
-    assert moved < 0.02  # about 2 km, a minute's way and not five hours'
-
-
-def test_daylight() -> None:
-    assert daylight(3 * 3600.0) == pytest.approx(-1.0)
-    assert daylight(15 * 3600.0) == pytest.approx(1.0)
-    assert daylight(9 * 3600.0) == pytest.approx(0.0, abs=1e-9)
-
-
-def test_fleets() -> None:
-    assert [device.name for device in build_fleet("factory", 4, 0)] == [
-        "press-0001",
-        "motor-0001",
-        "press-0002",
-        "motor-0002",
-    ]
-    mixed = build_fleet(MIXED, 40, 0)
+def test_a_mixed_fleet_has_something_of_everything() -> None:
+    mixed = build_fleet(ALL, 40, 0)
     assert len({device.topic for device in mixed}) == 40
-    assert {type(device) for device in mixed} == set(KINDS)
-    assert {device.content_type for device in mixed} == {"application/json", "application/msgpack"}
-    with pytest.raises(KeyError):
-        build_fleet("nowhere", 1, 0)
+    assert {device.scenario for device in mixed[:4]} == set(SCENARIOS)
+    assert {device.kind for device in mixed} == {spec["kind"] for found in ALL for spec in found["devices"]}
+    assert [len(build_fleet(ALL, count, 0)) for count in (1, 2, 37)] == [1, 2, 37]
+    assert default_count(ALL) == 36
+
+
+def test_wishes() -> None:
+    prefixed = fleet_of("home", 6, prefix="lab/a")
+    assert all(device.topic.startswith("lab/a/home/house-001/") for device in prefixed)
+    assert prefixed[0].name == "lab-a-thermostat-0001"
+    assert prefixed[0].root == "lab/a/home"
+    bare = [message for device in fleet_of("home", 6) for message in life(device, 10)]
+    assert [message for device in prefixed for message in life(device, 10)] == [
+        (f"lab/a/{topic}", payload) for topic, payload in bare
+    ]
+    assert {device.content_type for device in fleet_of("home", 12)} == {
+        *("application/json", "application/msgpack", "text/plain"),
+    }
+    assert {device.encoding for device in fleet_of("home", 12, encoding="msgpack")} == {"msgpack"}
+    mixed = fleet_of("factory", 16, encoding="mixed")
+    assert {(device.kind, device.encoding) for device in mixed} == {
+        (kind, encoding) for kind in ("press", "motor", "oven") for encoding in ("json", "msgpack")
+    }
+    channels = [channel for device in fleet_of("home", 12, qos=2, retain=True) for channel in device.channels]
+    assert {(channel.qos, channel.retain) for channel in channels} == {(2, True)}
+
+
+def test_a_rate_is_that_of_all_together() -> None:
+    for rate in (0.5, 20_000.0):
+        devices = fleet_of("home", 50, rate=rate)
+        assert natural_rate(devices) == pytest.approx(rate)
+        lights = [channel for device in devices for channel in device.channels if channel.name == "light"]
+        assert {channel.every for channel in lights} == {2.0}
+
+
+def test_a_fleet_that_speaks_on_change_only_cannot_be_quickened(tmp_path: Path) -> None:
+    quiet = written(tmp_path, LAMPS.partition("power =")[0])
+    assert natural_rate(build_fleet([quiet], 3, 1)) == 0.0
+    with pytest.raises(ValueError, match="nothing that a rate could quicken"):
+        build_fleet([quiet], 3, 1, Wishes(rate=5.0))
+
+
+@pytest.mark.parametrize(("share", "flaky"), [(0.0, 0), (0.001, 1), (0.25, 10), (1.0, 40)])
+def test_a_share_is_flaky(share: float, flaky: int) -> None:
+    devices = fleet_of("vehicles", 40, flaky=share)
+    assert sum(device.flaky for device in devices) == flaky
+    assert {device.uptime for device in devices} == {75.0}

@@ -1,0 +1,114 @@
+"""Watching a fleet through the broker: one Client a URL, which also asks first whether anybody is there.
+
+Two URLs often lead to the same broker by two doors. `Watch` finds out, by a message that goes in at one and is looked
+for at the other, and then watches each broker once: no message is counted twice, and none is fetched for nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from broker.client import Backoff, Client, ClientError, connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from broker.simulation.fleet import Fleet
+    from broker.simulation.meter import Meter
+
+BUFFER: Final = 10_000
+ROOTS: Final = 16  # Topic Filters of a watcher; one that has more watches everything below the prefix
+LOOKED_FOR: Final = 0.4  # seconds in which a message comes from one door to another
+CLEARING_SECONDS: Final = 3.0
+LONGEST_PAUSE: Final = 5.0  # seconds before a Client that lost its connection tries again
+
+
+class Watch:
+    """What `watching` gives: a Client for each URL, and for each broker the places of the URLs that lead to it."""
+
+    def __init__(self, fleet: Fleet, meter: Meter, clients: Sequence[Client], groups: list[list[int]]) -> None:
+        self.groups = groups
+        self._fleet = fleet
+        self._meter = meter
+        self._clients = clients
+
+    async def run(self) -> None:
+        """Count what comes through each broker, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for group in self.groups:
+                nursery.start_soon(self._count, group)
+
+    async def _count(self, group: list[int]) -> None:
+        meter = self._meter
+        client = self._clients[group[0]]
+        mine = set(group)
+        everything = len(mine) == len(self._clients)
+        filters = topic_filters(self._fleet)
+        async for message in client.subscribe(*filters, buffer=BUFFER):
+            # What is retained was said before, or by somebody else
+            if not message.retain and (everything or meter.place_of(message.topic) in mine):
+                meter.count(message.topic, message.payload)
+
+    async def clear(self) -> None:
+        """Clear what devices left behind that were away at the end."""
+        with trio.move_on_after(CLEARING_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for place, client in enumerate(self._clients):
+                    if client.connected:
+                        nursery.start_soon(self._clear, place, client)
+
+    async def _clear(self, place: int, client: Client) -> None:
+        for member in self._fleet.members:
+            if member.place == place and not member.cleared:
+                try:
+                    for topic in member.device.retained_topics:
+                        await client.publish(topic, b"", qos=1, retain=True)
+                except ClientError:
+                    return
+                member.cleared = True
+
+
+@asynccontextmanager
+async def watching(fleet: Fleet, meter: Meter, urls: Sequence[str], version: str) -> AsyncIterator[Watch]:
+    """A Watch on `fleet`. The first error of connecting to any of `urls` is raised; later on, Clients come back."""
+    async with AsyncExitStack() as leaving:
+        backoff = Backoff(maximum=LONGEST_PAUSE)
+        clients = [await leaving.enter_async_context(connect(url, version=version, reconnect=backoff)) for url in urls]
+        groups: list[list[int]] = []
+        for place, client in enumerate(clients):
+            for group in groups:
+                if await leads_to(client, clients[group[0]]):
+                    group.append(place)
+                    break
+            else:
+                groups.append([place])
+        yield Watch(fleet, meter, clients, groups)
+
+
+async def leads_to(one: Client, other: Client) -> bool:
+    """Whether what is published to one is published to the other: the same broker, or a bridge to it."""
+    topic = f"simulate/{secrets.token_hex(8)}"
+    found = False
+    try:
+        with trio.move_on_after(LOOKED_FOR * 5):
+            async with other.subscribe(topic) as messages:
+                await one.publish(topic, b"?", qos=1)
+                with trio.move_on_after(LOOKED_FOR):
+                    await messages.receive()
+                    found = True
+    except ClientError:
+        return False  # it may not be asked, so both are watched
+    return found
+
+
+def topic_filters(fleet: Fleet) -> list[str]:
+    """What to subscribe to for all that the devices say."""
+    roots = sorted({device.root for device in fleet.devices})
+    if len(roots) <= ROOTS:
+        return [f"{root}/#" for root in roots]
+    prefix = fleet.devices[0].prefix
+    return [f"{prefix}#"]

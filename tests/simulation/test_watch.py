@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+import broker
+from broker.client import CannotConnect, SubscribeRefused, connect
+from broker.config import Config, LimitsConfig, ListenerConfig
+from broker.simulation.fleet import Fleet
+from broker.simulation.meter import Meter
+from broker.simulation.watch import ROOTS, leads_to, topic_filters, watching
+from tests.simulation.parts import fleet_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@asynccontextmanager
+async def brokers(count: int, **limits: object) -> AsyncIterator[list[str]]:
+    """Two URLs for each broker: TCP and WebSocket."""
+    urls: list[str] = []
+    given = LimitsConfig.model_validate(limits)
+    async with AsyncExitStack() as leaving:
+        for _ in range(count):
+            listeners = [ListenerConfig(type=kind, port=0, limits=given) for kind in ("tcp", "ws")]
+            server = await leaving.enter_async_context(broker.serve(Config(listeners=listeners)))
+            urls += [listener.url for listener in server.listeners]
+        yield urls
+
+
+def metered(fleet: Fleet) -> Meter:
+    return Meter([(member.device, member.place) for member in fleet.members], len(fleet.urls))
+
+
+async def test_each_broker_is_watched_once() -> None:
+    async with brokers(2) as urls:
+        fleet = Fleet(fleet_of("home", 8, rate=200.0, flaky=0.0), urls)
+        meter = metered(fleet)
+        with trio.fail_after(20):
+            async with watching(fleet, meter, urls, "5.0") as watch:
+                assert watch.groups == [[0, 1], [2, 3]]
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(watch.run)
+                    await trio.sleep(0.1)
+                    nursery.start_soon(fleet.run)
+                    while fleet.published < 100:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                    fleet.end()
+                    while fleet.cleared < 8 or meter.messages < fleet.published:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                    nursery.cancel_scope.cancel()
+    assert meter.messages == fleet.published
+    assert meter.births == 8
+    by_place = [sum(row.by_place[place] for row in meter.rows.values()) for place in range(4)]
+    assert all(count > 0 for count in by_place)
+
+
+async def test_what_those_left_who_were_away_is_cleared() -> None:
+    async with brokers(1) as urls:
+        fleet = Fleet(fleet_of("home", 4), urls)
+        fleet.members[0].cleared = True
+        async with connect(urls[0]) as client:
+            for device in fleet.devices:
+                await client.publish(device.state_topic, b"offline", qos=1, retain=True)
+            async with watching(fleet, metered(fleet), urls, "5.0") as watch:
+                await watch.clear()
+            assert fleet.cleared == 4
+            async with client.subscribe("#") as messages:
+                assert (await messages.receive()).topic == fleet.devices[0].state_topic
+                with trio.move_on_after(0.2) as late:
+                    await messages.receive()
+                assert late.cancelled_caught
+
+
+async def test_all_urls_are_asked_before_anything_begins() -> None:
+    async with brokers(1) as urls:
+        urls = [*urls, "mqtt://127.0.0.1:1"]
+        fleet = Fleet(fleet_of("home", 3), urls)
+        with pytest.raises(CannotConnect, match=r"127\.0\.0\.1:1"):
+            async with watching(fleet, metered(fleet), urls, "5.0"):
+                raise AssertionError("nobody is there")
+
+
+async def test_two_doors_or_two_brokers() -> None:
+    async with brokers(2) as urls, AsyncExitStack() as leaving:
+        here, here_too, there = [await leaving.enter_async_context(connect(url)) for url in urls[:3]]
+        assert await leads_to(here_too, here)
+        assert not await leads_to(there, here)
+
+
+async def test_a_broker_that_lets_nobody_watch_says_so() -> None:
+    async with brokers(1, wildcard_subscription_available=False) as urls:
+        fleet = Fleet(fleet_of("home", 1), urls)
+        with pytest.RaisesGroup(SubscribeRefused):
+            async with watching(fleet, metered(fleet), urls, "5.0") as watch:
+                await watch.run()
+
+
+def test_filters() -> None:
+    urls = ["mqtt://h"]
+    assert topic_filters(Fleet(fleet_of("home", 9), urls)) == ["home/#"]
+    assert topic_filters(Fleet(fleet_of("home", 9, prefix="lab"), urls)) == ["lab/home/#"]
+    devices = fleet_of("home", ROOTS + 1, prefix="lab")
+    for place, device in enumerate(devices):
+        device.root = f"lab/{place}"
+    assert topic_filters(Fleet(devices, urls)) == ["lab/#"]
