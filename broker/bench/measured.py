@@ -14,7 +14,7 @@ from broker.bench.histogram import Histogram
 SERIES_STEP = 0.25  # seconds between two points of a series
 
 # Of workers side by side not the sum but the greatest
-_GREATEST = ("seconds", "connect_seconds", "connect_busiest", "busiest", "latest")
+_GREATEST = ("seconds", "connect_seconds", "connect_busiest", "busiest", "starved", "latest")
 
 
 @dataclass(slots=True)
@@ -57,6 +57,9 @@ class Measured:
     generator_cpu: float = 0.0  # CPU seconds of all workers
     workers: int = 0
     busiest: float = 0.0  # share of a core that the busiest worker used
+    starved: float = (
+        0.0  # share of the time in which the worker that waited most for a core did so, where that is known
+    )
     latest: float = 0.0  # open loop: the most that a message was sent after it was due
 
     def add(self, other: Measured) -> None:

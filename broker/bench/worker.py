@@ -78,12 +78,22 @@ class Parent:
         return self._words.pop(0)
 
 
+def _waited() -> int:
+    """Nanoseconds in which this process could have run and did not, as others had the core; 0 where nobody counts."""
+    try:
+        with open("/proc/self/schedstat", "rb") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 class Snapshot:
     """The counters at one instant."""
 
     def __init__(self, tally: Tally) -> None:
         self.at = monotonic_ns()
         self.cpu = time.process_time()
+        self.waited = _waited()
         self.sent = tally.sent
         self.received = tally.received
         self.acknowledged = tally.acknowledged
@@ -94,7 +104,7 @@ class Snapshot:
         self.frames_received = tally.frames_received
 
 
-COUNTERS: Final = tuple(name for name in vars(Snapshot(Tally())) if name not in ("at", "cpu"))
+COUNTERS: Final = tuple(name for name in vars(Snapshot(Tally())) if name not in ("at", "cpu", "waited"))
 
 
 class Worker:
@@ -230,6 +240,7 @@ class Worker:
             generator_cpu=cpu,
             workers=1,
             busiest=cpu / seconds if seconds else 0.0,
+            starved=(after.waited - before.waited) / SECOND / seconds if seconds else 0.0,
             latest=tally.latest / SECOND,
         )
         for name in COUNTERS:

@@ -43,7 +43,7 @@ def test_workers_add_up() -> None:
     assert one.series == [(3, 4), (6, 8)]
 
 
-@pytest.mark.parametrize("name", ["seconds", "connect_seconds", "connect_busiest", "busiest", "latest"])
+@pytest.mark.parametrize("name", ["seconds", "connect_seconds", "connect_busiest", "busiest", "starved", "latest"])
 def test_what_workers_do_side_by_side_is_the_greatest(name: str) -> None:
     one, other = full(), full(2)
     greatest = getattr(other, name)

@@ -210,7 +210,9 @@ class Loop:
             publisher.wake()
 
     def drain(self) -> None:
-        """Send nothing new."""
+        """Send nothing new: only what was due before now, and is late."""
+        if self._spacing and self._phase == _SENDING:
+            self._schedule.hand_out(monotonic_ns())
         self._phase = _DRAINING
 
     def end(self) -> None:

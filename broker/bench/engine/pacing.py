@@ -1,7 +1,7 @@
 """When messages are due in an open loop, whatever the broker does: message k at k spacings, publishers in turn.
 
-So a broker that stalls meets all that was due meanwhile as soon as it goes on, and each of these keeps the time at which
-it was due: its wait is part of its latency.
+So a broker that stalls meets all that was due meanwhile as soon as it goes on, and each of these keeps the time when it
+was due: its wait is part of its latency.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -309,6 +310,16 @@ def test_an_open_loop_does_not_wait_for_what_arrives(serve: Any) -> None:
     served.run(0.1)
     assert len(served.published()) == 50
     assert served.loop.unsent == 0
+
+
+def test_what_is_due_when_the_time_is_up_is_sent_though_late(serve: Any) -> None:
+    served = serve(publishers=1, subscribers=1, rate=1000.0)
+    served.start(0.02)
+    time.sleep(0.03)
+    served.loop.drain()
+    served.run(0.05)
+    assert (served.tally.sent, served.tally.unique, served.tally.latency.count) == (20, 20, 20)
+    assert served.tally.latest > SECOND // 100
 
 
 def test_a_count_is_sent_and_no_more(serve: Any) -> None:
