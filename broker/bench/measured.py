@@ -57,9 +57,7 @@ class Measured:
     generator_cpu: float = 0.0  # CPU seconds of all workers
     workers: int = 0
     busiest: float = 0.0  # share of a core that the busiest worker used
-    starved: float = (
-        0.0  # share of the time in which the worker that waited most for a core did so, where that is known
-    )
+    starved: float = 0.0  # share of the time that a worker, the worst off, waited for a core; 0 where nobody counts
     latest: float = 0.0  # open loop: the most that a message was sent after it was due
 
     def add(self, other: Measured) -> None:

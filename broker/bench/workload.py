@@ -10,6 +10,7 @@ from typing import Any, Final
 
 LARGEST_PAYLOAD: Final = 268_435_455 - 65_535 - 5  # bytes: with the longest Topic Name it fits in a packet
 MANY: Final = 10_000_000_000
+MOST_INFLIGHT: Final = 65_535  # of one publisher, as many as there are Packet Identifiers
 SMALLEST_PAYLOAD: Final = 16  # bytes: who sent it, which one it is, and when it was due
 
 
@@ -57,6 +58,8 @@ class Workload:
         for name in ("publishers", "subscribers", "idle", "rate", "count", "warm_up", "connect_rate", "keep_alive"):
             if not 0 <= getattr(self, name) <= MANY:
                 raise ValueError(f"{name} is 0 to {MANY:,}, not {getattr(self, name):,}")
+        if self.inflight > MOST_INFLIGHT:
+            raise ValueError(f"inflight is at most {MOST_INFLIGHT:,}, not {self.inflight:,}")
         for name in ("inflight", "connecting", "seconds", "timeout"):
             if not 0 < getattr(self, name) <= MANY:
                 raise ValueError(f"{name} is above 0 and at most {MANY:,}, not {getattr(self, name):,}")

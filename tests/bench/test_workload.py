@@ -42,6 +42,7 @@ def test_what_makes_sense_is_let_through() -> None:
         ({"seconds": 0.0}, "seconds is above 0"),
         ({"seconds": float("inf")}, "seconds is above 0"),
         ({"inflight": 0}, "inflight is above 0"),
+        ({"inflight": 65_536}, "inflight is at most"),
         ({"timeout": 0.0}, "timeout is above 0"),
         ({"keep_alive": 70_000}, "65,535"),
     ],

@@ -21,26 +21,31 @@ class Flow:
     other subscribers get what is missing here.
     """
 
+    __slots__ = ("_missing", "arrivals", "head", "next", "shared", "size")
+
     def __init__(self, head: bytes, size: int, arrivals: Arrivals, shared: bool) -> None:
-        self.head = head
-        self.size = size
-        self.arrivals = arrivals
-        self.shared = shared
-        self.next = 0  # the sequence that is next in order; who meets it in its loop adds 1 and is done
-        self._missing: dict[int, None] = {}
+        self.head: bytes = head
+        self.size: int = size
+        self.arrivals: Arrivals = arrivals
+        self.shared: bool = shared
+        self.next: int = 0  # the sequence that is next in order; who meets it in its loop adds 1 and is done
+        self._missing: dict[int, None] | None = None  # where there was a gap; of a million flows most have none
 
     def judge(self, sequence: int) -> int:
         """Take a message into account: NEW, LATE or REPEATED. LATE is for a missing one that comes at last."""
+        missing = self._missing
         if sequence >= self.next:
-            if not self.shared:
-                for missing in range(max(self.next, sequence - REMEMBERED), sequence):
-                    self._missing[missing] = None
-                while len(self._missing) > REMEMBERED:
-                    del self._missing[next(iter(self._missing))]
+            if sequence > self.next and not self.shared:
+                if missing is None:
+                    missing = self._missing = {}
+                for each in range(max(self.next, sequence - REMEMBERED), sequence):
+                    missing[each] = None
+                while len(missing) > REMEMBERED:
+                    del missing[next(iter(missing))]
             self.next = sequence + 1
             return NEW
-        if sequence in self._missing:
-            del self._missing[sequence]
+        if missing is not None and sequence in missing:
+            del missing[sequence]
             return LATE
         return REPEATED
 

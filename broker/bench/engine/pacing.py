@@ -6,12 +6,15 @@ was due: its wait is part of its latency.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broker.bench.engine.tally import NEVER
 
 if TYPE_CHECKING:
     from broker.bench.engine.publisher import Publisher
+
+
+AT_ONCE: Final = 10_000  # messages that are handed out before the caller has its turn, whatever the rate
 
 
 class Schedule:
@@ -36,11 +39,11 @@ class Schedule:
         self._until = until
 
     def hand_out(self, now: int) -> int:
-        """Give each publisher what is due by `now`; nanoseconds until the next is, or NEVER."""
+        """Give each publisher what is due by `now`; nanoseconds until the next is, 0 where it is overdue, or NEVER."""
         publishers = self._publishers
         if not publishers:
             return NEVER
-        while True:
+        for _ in range(AT_ONCE):
             publisher = publishers[self._turn]
             message = self._round * self._of + publisher.number
             due = self._begun + int(message * self._spacing)
@@ -54,3 +57,4 @@ class Schedule:
             if self._turn == len(publishers):
                 self._turn = 0
                 self._round += 1
+        return 0

@@ -95,7 +95,6 @@ class Publisher:
             self._head = head + (b"\0" if version == MQTT_5_0 else b"") + own
             self._stamp = struct.Struct(">IQ")
         self._own = own
-        self._joint = self._filler + self._head
         length = self.packet_bytes
         if length < 126:
             self._frame_head = bytes((0x82, 0x80 | length))
@@ -105,6 +104,7 @@ class Publisher:
             self._frame_head = b"\x82\xff" + length.to_bytes(8, "big")
         self.wire_bytes = length + (len(self._frame_head) + 4 if framed else 0)
         self.batch = max(1, BATCH_BYTES // self.wire_bytes)
+        self._joint = self._filler + self._head if self.batch > 1 else b""  # what is between two messages' own bytes
 
     def wake(self) -> None:
         """There may be room for a message."""
@@ -159,7 +159,7 @@ class Publisher:
     # -- Messages
 
     def messages(self, count: int, now: int) -> bytes:
-        """The next `count` messages as they go on the wire, due now or, in an open loop, when they were."""
+        """The next `count` messages, at most `batch`, as they go on the wire; in an open loop due when they were."""
         tally = self._tally
         sequence = self.sequence
         spacing = self._spacing

@@ -45,6 +45,15 @@ class Sources:
         self.filler = filler(payload_bytes) if topics else filler(STAMP_BYTES + FOREIGN_BEGINNING)
         self.arrivals: dict[int, Arrivals] = {}  # by the publisher's number
         self.changed: list[Arrivals] = []  # of these, what other workers are to be told
+        self._heads: dict[int, tuple[bytes, int]] = {}
+
+    def head(self, source: int, qos: int) -> tuple[bytes, int]:
+        """How the packets of a publisher begin and how long they are, where they come with `qos`."""
+        found = self._heads.get(source << 2 | qos)
+        if found is None:
+            found = publish_head(self.topics[source].encode(), self.payload_bytes, qos, self.version)
+            self._heads[source << 2 | qos] = found
+        return found
 
 
 class Receiver:
@@ -172,7 +181,7 @@ class Receiver:
         arrivals = sources.arrivals.get(source)
         if arrivals is None or not matches(self.topic_filter, sources.topics[source]):
             return None
-        head, size = publish_head(sources.topics[source].encode(), sources.payload_bytes, self.granted, sources.version)
+        head, size = sources.head(source, self.granted)
         flow = self._flows[source] = Flow(head, size, arrivals, self.shared)
         return flow
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from broker.bench.engine.pacing import Schedule
+from broker.bench.engine.pacing import AT_ONCE, Schedule
 from broker.bench.engine.payload import STAMP
 from broker.bench.engine.publisher import UNBOUNDED
 from broker.bench.engine.tally import NEVER
@@ -72,6 +72,14 @@ def test_nothing_is_due_after_the_end_or_the_count() -> None:
     schedule.begin(NOW, NEVER)
     assert schedule.hand_out(NOW + SECOND) == NEVER
     assert counted.backlog == 5
+
+
+def test_an_absurd_rate_does_not_hold_up_the_loop() -> None:
+    one = publisher(number=0, of=1, spacing=0.001)
+    schedule = Schedule([one], 1, 0.001, UNBOUNDED)
+    schedule.begin(NOW, NEVER)
+    assert schedule.hand_out(NOW + SECOND) == 0
+    assert one.backlog == AT_ONCE
 
 
 def test_a_worker_without_publishers_has_nothing_to_hand_out() -> None:
