@@ -3,26 +3,19 @@
 The tree has one node a filter level; `+` and `#` are fields of a node, not keys, and filters that begin with `$` stand
 under a root of their own, so that the rule of section 4.7.2 [MQTT-4.7.2-1] costs nothing. Walking it for each message
 costs microseconds, and a topic that is published once is mostly published again: so the result for a Topic Name, its
-`Plan`, is remembered. A plan holds one Delivery for each Session, however many of its filters match: the highest QoS,
-all Subscription Identifiers [MQTT-3.3.4-2, -4]. A change to a filter without wildcards forgets one plan; a change to
-one with wildcards forgets those that it matches.
+`Plan`, is remembered (`broker.core.plans`). A plan holds one Delivery for each Session, however many of its filters
+match: the highest QoS, all Subscription Identifiers [MQTT-3.3.4-2, -4].
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.packets.topics import matches
+from broker.core.plans import Plan, Plans
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from broker.core.message import ApplicationMessage
     from broker.core.session import Session
-
-DELIVERIES_A_PLAN = 256  # x plans is the number of Deliveries remembered in all plans together (a guess)
-CHECKED_IN_ALL = 20_000  # tests after which it is cheaper to make the plans anew than to go on testing (a guess)
-CHECKED_ONE_BY_ONE = 2000  # cached plans that a wildcard change tests; beyond it they are all forgotten (a guess)
 
 
 class Subscription:
@@ -159,17 +152,6 @@ ACCEPTED = 1  # sent, or kept for the Session
 REFUSED = 2  # a limit was in the way
 
 
-class Plan:
-    """Who gets the messages of one Topic Name."""
-
-    __slots__ = ("deliveries", "groups", "no_local")
-
-    def __init__(self, deliveries: list[Delivery], groups: list[ShareGroup], no_local: bool) -> None:
-        self.deliveries = deliveries
-        self.groups = groups
-        self.no_local = no_local
-
-
 class Node:
     """One level of the tree. `here` holds the filters that end at this level, `hash` those that go on with `#`."""
 
@@ -193,23 +175,14 @@ class SubscriptionTree:
     def __init__(self, cache_size: int = 16384) -> None:
         self._root = Node()
         self._dollar_root = Node()
-        self._plans: dict[str, Plan] = {}
-        self._by_first_level: dict[str, set[str]] = {}
-        self._cache_size = cache_size
-        self._remembered = 0  # Deliveries in all plans
-        self._checked = 0  # plans tested since all were forgotten
+        self.plans = Plans(cache_size)
 
     def plan(self, topic: str) -> Plan:
         """Who gets a message to `topic`; remembered until a matching filter changes."""
-        found = self._plans.get(topic)
+        found = self.plans.get(topic)
         if found is None:
             found = self._make_plan(topic)
-            count = len(found.deliveries)
-            if len(self._plans) >= self._cache_size or self._remembered + count > self._cache_size * DELIVERIES_A_PLAN:
-                self._forget_all()
-            self._plans[topic] = found
-            self._remembered += count
-            self._by_first_level.setdefault(topic.partition("/")[0], set()).add(topic)
+            self.plans.put(topic, found)
         return found
 
     def add(self, subscription: Subscription) -> None:
@@ -233,7 +206,7 @@ class SubscriptionTree:
             node.hash[subscription.session] = subscription
         else:
             node.here[subscription.session] = subscription
-        self._changed(subscription)
+        self.plans.changed(subscription.topic_filter)
 
     def remove(self, subscription: Subscription) -> None:
         """Take a subscription out; empty branches go with it. Its not being there is no error."""
@@ -261,7 +234,7 @@ class SubscriptionTree:
             else:
                 del parent.children[level]
             node = parent
-        self._changed(subscription)
+        self.plans.changed(subscription.topic_filter)
 
     @staticmethod
     def _join(groups: dict[str, ShareGroup], subscription: Subscription) -> None:
@@ -290,46 +263,6 @@ class SubscriptionTree:
         group.members = [each for each in group.members if each.session is not subscription.session]
         if not group.members:
             del groups[subscription.share_name]
-
-    def _changed(self, subscription: Subscription) -> None:
-        """Forget the plans that the filter matches."""
-        plans = self._plans
-        if not plans:
-            return
-        topic_filter = subscription.topic_filter
-        first = subscription.filter_levels[0]
-        if "+" not in topic_filter and "#" not in topic_filter:
-            if topic_filter in plans:
-                self._forget(topic_filter, first)
-            return
-        literal = first not in ("+", "#")
-        candidates: Collection[str] = self._by_first_level.get(first, ()) if literal else plans
-        if len(candidates) > CHECKED_ONE_BY_ONE:
-            if literal:
-                for topic in self._by_first_level.pop(first):
-                    self._remembered -= len(plans.pop(topic).deliveries)
-            else:
-                self._forget_all()
-            return
-        self._checked += len(candidates)
-        if self._checked > CHECKED_IN_ALL:
-            self._forget_all()
-            return
-        for topic in [each for each in candidates if matches(topic_filter, each)]:
-            self._forget(topic, topic.partition("/")[0])
-
-    def _forget(self, topic: str, first: str) -> None:
-        """Forget one plan, and its first level with the last of it."""
-        self._remembered -= len(self._plans.pop(topic).deliveries)
-        topics = self._by_first_level[first]
-        topics.discard(topic)
-        if not topics:
-            del self._by_first_level[first]
-
-    def _forget_all(self) -> None:
-        self._plans.clear()
-        self._remembered = self._checked = 0
-        self._by_first_level.clear()
 
     def _make_plan(self, topic: str) -> Plan:
         found: list[Subscription] = []

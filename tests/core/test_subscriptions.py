@@ -11,18 +11,15 @@ from hypothesis import strategies as st
 
 from broker.core.limits import DISCONNECT, LATEST, Limits
 from broker.core.message import NEVER
+from broker.core.plans import DELIVERIES_A_PLAN, Plan
 from broker.core.session import Session
 from broker.core.stats import Stats
 from broker.core.subscriptions import (
     ACCEPTED,
-    CHECKED_IN_ALL,
-    CHECKED_ONE_BY_ONE,
-    DELIVERIES_A_PLAN,
     NOBODY,
     REFUSED,
     Delivery,
     Node,
-    Plan,
     ShareGroup,
     Subscription,
     SubscriptionTree,
@@ -106,10 +103,7 @@ def test_plans_follow_every_change(changes: list[tuple[int, str, int, bool, bool
             found = {each.topic_filter: {m.session.client_identifier for m in each.members} for each in plan.groups}
             assert found == groups
             assert tree.plan(topic) is plan
-        assert len(tree._plans) <= 3
-        assert tree._remembered == sum(len(plan.deliveries) for plan in tree._plans.values())
-        assert {topic for topics_ in tree._by_first_level.values() for topic in topics_} == set(tree._plans)
-        assert all(tree._by_first_level.values()), "a first level without a plan"
+        assert len(tree.plans) <= 3
     for each in held.values():
         tree.remove(each)
     assert tree._root.empty()
@@ -138,32 +132,6 @@ def test_a_change_elsewhere_leaves_it(topic_filter: str) -> None:
     assert tree.plan("a/b") is plan
 
 
-@pytest.mark.parametrize("topic_filter", ["f/#", "+/0", "#"])
-def test_thousands_of_remembered_topics(topic_filter: str) -> None:
-    """Beyond a number of candidates plans are forgotten unseen: too many, never too few."""
-    tree = SubscriptionTree(10 * CHECKED_ONE_BY_ONE)
-    topics = [f"f/{number}" for number in range(CHECKED_ONE_BY_ONE + 10)] + ["g/0", "g/h/i"]
-    for topic in topics:
-        tree.plan(topic)
-    subscription = Subscription(session(), topic_filter, "", 0)
-    tree.add(subscription)
-    assert "g/0" in tree._plans or topic_filter != "f/#"
-    assert tree._remembered == 0
-    for topic in topics:
-        assert len(tree.plan(topic).deliveries) == matches(topic_filter, topic)
-    tree.remove(subscription)
-    for topic in topics:
-        assert tree.plan(topic).deliveries == []
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    tree = SubscriptionTree(100)
-    for number in range(1000):
-        tree.plan(f"{number}/a")
-        assert len(tree._plans) <= 100
-        assert len(tree._by_first_level) <= 100
-
-
 def test_deliveries_remembered_are_bounded_and_shared() -> None:
     """A thousand dashboards that see every device are no thousand objects a device."""
     tree = SubscriptionTree(4)
@@ -173,28 +141,12 @@ def test_deliveries_remembered_are_bounded_and_shared() -> None:
     plans = [tree.plan(f"f/{number}") for number in range(2)]
     assert all(one is other for one, other in zip(plans[0].deliveries, plans[1].deliveries, strict=True))
     assert [each.skip_own for each in plans[0].deliveries[:2]] == [True, False]
-    assert tree._remembered == 4 * DELIVERIES_A_PLAN
+    assert tree.plans.deliveries == 4 * DELIVERIES_A_PLAN
+    assert tree.plan("f/1") is plans[1]
     tree.plan("f/2")
-    assert list(tree._plans) == ["f/2"]
-    assert tree._remembered == 2 * DELIVERIES_A_PLAN
-    tree.remove(wide[0])
-    assert tree._remembered == 0
-
-
-def test_many_wildcard_changes_do_not_test_all_plans_each() -> None:
-    """One SUBSCRIBE with a thousand filters may not hold up everybody else."""
-    tree = SubscriptionTree()
-    for number in range(CHECKED_ONE_BY_ONE):
-        tree.plan(f"f/{number}")
-    one = session()
-    for number in range(CHECKED_IN_ALL // CHECKED_ONE_BY_ONE):
-        tree.add(Subscription(one, f"+/x{number}", "", 0))
-    assert len(tree._plans) == CHECKED_ONE_BY_ONE
-    tree.add(Subscription(one, "+/0", "", 0))
-    assert not tree._plans
-    assert [len(tree.plan(f"f/{number}").deliveries) for number in range(2)] == [1, 0]
-    tree.add(Subscription(one, "+/1", "", 0))
-    assert [len(tree.plan(f"f/{number}").deliveries) for number in range(2)] == [1, 1]
+    assert tree.plan("f/1") is plans[1]
+    assert tree.plan("f/0") is not plans[0], "it gave way"
+    assert tree.plans.deliveries == 4 * DELIVERIES_A_PLAN
 
 
 def test_topics_that_come_and_go_leave_nothing() -> None:
@@ -206,8 +158,7 @@ def test_topics_that_come_and_go_leave_nothing() -> None:
         tree.add(subscription)
         tree.plan(f"reply-{number}")
         tree.remove(subscription)
-    assert not tree._plans
-    assert not tree._by_first_level
+    assert len(tree.plans) == 0
     assert tree._root.empty()
 
 
