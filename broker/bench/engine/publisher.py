@@ -170,7 +170,7 @@ class Publisher:
         for each in range(sequence, sequence + count):
             if spacing:
                 due = self.begun + int((each * self._of + self.number) * spacing)
-                if now - due > tally.latest and tally.window_start <= due < tally.window_end:
+                if now - due > tally.latest and now >= tally.window_start:
                     tally.latest = now - due
             if qos:
                 items.append(stamp.pack(self._next_packet_identifier(due), self._own, each, due))
