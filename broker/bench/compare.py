@@ -19,6 +19,7 @@ import trio
 
 from broker.bench import driver
 from broker.bench.comparison import Comparison, Connections, Memory, Round, Subject
+from broker.bench.errors import BenchError, CannotConnect
 from broker.bench.identity import software
 from broker.bench.meter import Meter
 from broker.bench.processes import is_here, listening_on
@@ -81,8 +82,8 @@ async def compare(
     `pid` gets that of the process that listens at its URL, where that is on this machine and can be seen. `seen` is
     called after each round with all whole rounds until then: what is there to tell when it is ended early.
 
-    Raises what `drive` raises: BenchError and its kind. ValueError for no subjects, no rounds, or two subjects of one
-    name; NoSuchProcess for a `pid` that there is not.
+    Raises what `drive` raises: BenchError and its kind, CannotConnect only for a subject that was never reached.
+    ValueError for no subjects, no rounds, or two subjects of one name; NoSuchProcess for a `pid` that there is not.
     """
     if not subjects:
         raise ValueError("nothing to compare")
@@ -165,6 +166,7 @@ class _Run:
         self.began = time.monotonic()
         self.finished: dict[str, float] = dict.fromkeys(self.planned, 0.0)  # planned seconds that are behind us
         self.round = 0
+        self.reached: set[str] = set()  # labels
 
     async def all(self) -> Comparison:
         for each in self.subjects:
@@ -264,6 +266,7 @@ class _Run:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
             await self._drive("memory", subject, self._idle(subject, connections, _FOR_EVER), see)
+            raise BenchError(f"{subject.label}: the broker closed connections that were only held")
 
     async def _warm_up(self, subject: Subject) -> None:
         short = replace(self._workload(subject), seconds=min(_SHORT, self.workload.seconds), warm_up=0.0)
@@ -319,7 +322,13 @@ class _Run:
                 see(run)
             self._tell(stage, subject, run)
 
-        measured = await self.drive(workload, workers=self.workers, progress=hear)
+        try:
+            measured = await self.drive(workload, workers=self.workers, progress=hear)
+        except CannotConnect as error:
+            if subject.label not in self.reached:
+                raise
+            raise BenchError(f"{subject.label}: the broker was there and is gone: {error}") from error
+        self.reached.add(subject.label)
         await trio.sleep(self.pause)
         return measured
 

@@ -99,6 +99,7 @@ class FakeDrive:
     )
     faults: dict[int, Exception] = field(default_factory=dict)  # number of the call, from 0 -> what it raises
     hold: float = 0.01  # seconds that idle connections take instead of theirs
+    forever: float = 3600.0  # and those that are held until they are no longer wanted
     burn: float = 0.0  # CPU seconds that this process uses up in the measured seconds
     calls: list[Workload] = field(default_factory=list)
     open: int = 0
@@ -122,7 +123,10 @@ class FakeDrive:
             end = time.process_time() + self.burn
             while time.process_time() < end:
                 pass
-            await trio.sleep(self.hold if workload.idle and workload.seconds < 60 else workload.seconds)
+            if workload.idle:
+                await trio.sleep(self.hold if workload.seconds < 60 else self.forever)
+            else:
+                await trio.sleep(workload.seconds)
             return replace(self.make(workload), seconds=workload.seconds)
         finally:
             self.open -= clients

@@ -12,7 +12,7 @@ import trio
 
 from broker.bench.compare import Progress, compare, estimate
 from broker.bench.comparison import Comparison, Subject
-from broker.bench.errors import CannotConnect
+from broker.bench.errors import BenchError, CannotConnect, Refused
 from broker.bench.processes import NoSuchProcess
 from tests.bench.parts import TCP, WORKLOAD, WS, FakeDrive
 
@@ -118,24 +118,39 @@ async def test_progress_goes_forward_to_the_end() -> None:
 async def test_whole_rounds_are_there_when_it_is_ended_early() -> None:
     seen: list[Comparison] = []
     drive = FakeDrive(faults={7: CannotConnect("gone")})
-    with pytest.raises(CannotConnect):
+    with pytest.raises(BenchError, match="gone"):
         await compare([TCP, WS], SHORT, drive=drive, rounds=4, connections=0, pause=0, seen=seen.append)
     assert [len(each.rounds) for each in seen] == [2, 4]
     assert [each.subject for each in seen[-1].rounds] == ["tcp", "ws", "tcp", "ws"]
 
 
-async def test_what_drive_raises_comes_through() -> None:
-    drive = FakeDrive(faults={3: CannotConnect("nobody there")})
+@pytest.mark.parametrize("subject", [0, 1])
+async def test_one_that_cannot_be_reached(subject: int) -> None:
+    drive = FakeDrive(faults={subject: CannotConnect("nobody there")})
     with pytest.raises(CannotConnect, match="nobody there"):
         await compare([TCP, WS], SHORT, drive=drive, rounds=2, connections=0, pause=0)
-    assert len(drive.calls) == 4
+    assert len(drive.calls) == subject + 1
+
+
+async def test_one_that_is_gone_in_the_middle() -> None:
+    drive = FakeDrive(faults={3: CannotConnect("nobody there")})
+    with pytest.raises(BenchError, match="ws: the broker was there and is gone: nobody there") as raised:
+        await compare([TCP, WS], SHORT, drive=drive, rounds=2, connections=0, pause=0)
+    assert not isinstance(raised.value, CannotConnect)
 
 
 async def test_what_drive_raises_while_connections_are_held_comes_through() -> None:
     both = [replace(TCP, pid=os.getpid()), replace(WS, pid=os.getpid())]
-    drive = FakeDrive(faults={3: CannotConnect("nobody there")})
-    with pytest.raises(CannotConnect, match="nobody there"):
+    drive = FakeDrive(faults={3: Refused("enough")})
+    with pytest.raises(Refused, match="enough"):
         await compare(both, SHORT, drive=drive, rounds=1, connections=10, pause=0)
+    assert drive.open == 0
+
+
+async def test_connections_that_are_closed_while_they_are_held_are_no_hang() -> None:
+    drive = FakeDrive(forever=0.05)
+    with pytest.raises(BenchError, match="tcp: the broker closed connections that were only held"), trio.fail_after(5):
+        await compare([replace(TCP, pid=os.getpid())], SHORT, drive=drive, rounds=1, connections=10, pause=0)
     assert drive.open == 0
 
 
