@@ -1,6 +1,6 @@
 """Microseconds to hand so many packets to the kernel: joined and sent, or gathered by `sendmsg`.
 
-`python -m tests.perf.bench_flush`. It is why an outbox is joined (docs/decisions/0011-the-cost-of-a-message.md).
+`python -m tests.perf.bench_flush`. It is why an outbox is joined (docs/decisions/0012-the-cost-of-a-message.md).
 """
 
 from __future__ import annotations
