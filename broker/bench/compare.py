@@ -318,16 +318,19 @@ class _Run:
         self._tell(stage, subject, None)
 
         def hear(run: driver.Progress) -> None:
+            if run.connected:
+                self.reached.add(subject.label)
             if see is not None:
                 see(run)
             self._tell(stage, subject, run)
 
         try:
             measured = await self.drive(workload, workers=self.workers, progress=hear)
-        except CannotConnect as error:
-            if subject.label not in self.reached:
+        except (CannotConnect, BaseExceptionGroup) as error:
+            fault = _only(error)
+            if not isinstance(fault, CannotConnect) or subject.label not in self.reached:
                 raise
-            raise BenchError(f"{subject.label}: the broker was there and is gone: {error}") from error
+            raise BenchError(f"{subject.label}: the broker was there and is gone: {fault}") from fault
         self.reached.add(subject.label)
         await trio.sleep(self.pause)
         return measured

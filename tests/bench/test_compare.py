@@ -132,8 +132,10 @@ async def test_one_that_cannot_be_reached(subject: int) -> None:
     assert len(drive.calls) == subject + 1
 
 
-async def test_one_that_is_gone_in_the_middle() -> None:
-    drive = FakeDrive(faults={3: CannotConnect("nobody there")})
+@pytest.mark.parametrize("grouped", [False, True], ids=["as it is", "out of a nursery"])
+async def test_one_that_is_gone_in_the_middle(grouped: bool) -> None:
+    fault = CannotConnect("nobody there")
+    drive = FakeDrive(faults={3: ExceptionGroup("", [fault]) if grouped else fault})
     with pytest.raises(BenchError, match="ws: the broker was there and is gone: nobody there") as raised:
         await compare([TCP, WS], SHORT, drive=drive, rounds=2, connections=0, pause=0)
     assert not isinstance(raised.value, CannotConnect)
