@@ -11,7 +11,7 @@ import pytest
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_3_1_1, Disconnect, Pingreq, Publish, Will
-from broker.transport.link import LINGER
+from broker.transport.link import FEW_BYTES, LINGER, SMALL_READS
 from broker.transport.poller import READ, WRITE
 from broker.websocket.frames import CLOSE, close_frame
 from tests.core.parts import limits
@@ -48,6 +48,21 @@ async def test_what_is_sent_is_answered(bench: Bench) -> None:
     client.expect("Pingresp", "Pingresp")
     assert bench.link.interest == READ
     assert bench.link.unsent is None
+
+
+async def test_after_little_for_long_comes_much(bench: Bench) -> None:
+    """Room for little is made then; what does not fit is read in the next rounds, and there is room again."""
+    client = bench.connected(bench.listen())
+    for _ in range(SMALL_READS):
+        client.send(PINGREQ)
+        client.expect("Pingresp")
+    assert bench.link.small_reads >= SMALL_READS
+    received = bench.broker.stats.total().bytes_received
+    much = publish("a", bytes(3 * FEW_BYTES))
+    client.send(much + PINGREQ)
+    client.expect("Pingresp")
+    assert bench.broker.stats.total().bytes_received == received + len(much) + len(PINGREQ)
+    assert bench.link.small_reads == 0
 
 
 # -- Slow readers

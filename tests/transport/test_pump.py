@@ -15,7 +15,7 @@ from broker.core.ports import Refusal
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connack, Disconnect, Pingreq
-from broker.transport.pump import ACCEPT_PAUSE, ACCEPTED_AT_ONCE, WATERMARK_LOOK, Pump
+from broker.transport.pump import ACCEPT_PAUSE, ACCEPTED_AT_ONCE, BUSY, LONG_LOOK, LOOK, WATERMARK_LOOK, Pump
 from broker.websocket.frames import BINARY, PING
 from tests.core.parts import Disorder, limits, new_broker
 from tests.statements import statement
@@ -484,6 +484,27 @@ async def test_other_tasks_live_under_constant_traffic(running: Running) -> None
     assert idle > 0
     assert turns >= 5, "every 5 ms, as asked"
     running.pump.poller.poll = poll
+    await client.aclose()
+
+
+async def test_it_looks_longer_while_there_is_traffic(running: Running) -> None:
+    client = await running.connected()
+    poll = running.pump.poller.poll
+    looks: list[float] = []
+
+    def traffic(seconds: float, most: int) -> list[tuple[int, int]]:
+        looks.append(seconds)
+        return poll(0.0, most) or ([(-1, 1)] if len(looks) < 2 * BUSY else [])
+
+    running.pump.poller.poll = traffic
+    await client.send_all(PINGREQ)
+    assert names(bytes(await client.receive_some())) == ["Pingresp"]
+    await soon(lambda: len(looks) >= 2 * BUSY)
+    await client.send_all(PINGREQ)
+    assert names(bytes(await client.receive_some())) == ["Pingresp"]
+    running.pump.poller.poll = poll
+    assert looks[BUSY + 2 : 2 * BUSY] == [LONG_LOOK] * (BUSY - 2)
+    assert LOOK in looks[2 * BUSY :], "it found nothing, and slept through Trio"
     await client.aclose()
 
 
