@@ -295,7 +295,7 @@ async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence
         await nursery.start(listen, nursery.cancel_scope)
         async with watching(fleet, meter, fleet.urls, fleet.version) as watched:
             if watch:
-                nursery.start_soon(watched.run)
+                await nursery.start(watched.run)
             else:
                 fleet.heard = meter.count
             nursery.start_soon(last)
@@ -307,7 +307,7 @@ async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence
     click.echo(table.tail(fleet, meter, watch))
     if not stopped and not fleet.cleared:
         what = "The broker was lost and did not come back" if fleet.births else "No device could connect"
-        raise Failure(f"{what}: {fleet.trouble}")
+        raise Failure(f"{what}: {fleet.trouble or 'it does not answer any more'}.")
     return stopped
 
 

@@ -65,8 +65,9 @@ def remarks(fleet: Fleet, meter: Meter, pace: Pace) -> list[str]:
     if fleet.obeyed or fleet.disobeyed:
         senseless = f", {fleet.disobeyed:,} made no sense" if fleet.disobeyed else ""
         parts.append(f"{fleet.obeyed:,} commands obeyed{senseless}")
-    if fleet.lost:
-        parts.append(f"{fleet.lost:,} connections lost ({fleet.trouble})")
+    if fleet.lost or fleet.failed:
+        failed = f", {fleet.failed:,} attempts to connect failed" if fleet.failed else ""
+        parts.append(f"{fleet.lost:,} connections lost{failed} ({fleet.trouble})")
     if fleet.refused:
         parts.append(f"{fleet.refused:,} messages refused ({fleet.trouble})")
     if fleet.hopeless:

@@ -23,13 +23,13 @@ import trio
 from broker.client import Backoff, ClientError, ConnectRefused, Will, parse
 from broker.client.client import VERSIONS
 from broker.client.keeper import FINAL_REASONS
-from broker.client.protocol import Settings
+from broker.client.protocol import Protocol
 from broker.packets.properties import forwarded_properties
 from broker.packets.reasons import ReasonCode
 from broker.packets.topics import valid_topic_name
 from broker.packets.types import MQTT_5_0, Properties
 from broker.simulation.devices import natural_rate
-from broker.simulation.line import Line, open_line
+from broker.simulation.line import Line, open_line, settings_for
 from broker.transport.poller import READ, WRITE, Poller
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ CONNECTING: Final = 64  # devices that connect at a time
 ENDING_SECONDS: Final = 5.0  # for all devices to clear what they retained and to disconnect ...
 ENDING_SECONDS_EACH: Final = 0.002  # ... and so much more for each of them
 TICK: Final = 0.004  # seconds that the loop rests; what is due meanwhile leaves together
-ROUND: Final = 0.02  # seconds that other tasks wait at most
+ROUND: Final = 0.02  # seconds that other tasks wait at most ...
+CONNECTING_ROUND: Final = 0.005  # ... and those that connect, which take many small steps
 READY: Final = 1024  # sockets that are read in a round
 LOOKS: Final = 32  # messages between two looks at the clock
 LATE: Final = 1.0  # seconds after which a message is not worth saying any more
 CHORES: Final = 1.0  # seconds between two looks at what need not be punctual
-KEEP_ALIVE: Final = 60
 FIRST_PAUSE: Final = 1.0  # seconds before a device comes back; doubled each time ...
 LONGEST_PAUSE: Final = 15.0  # ... up to this
 STILL_AWAY: Final = 0.3  # how likely a flaky device fails once more to come back
@@ -77,13 +77,7 @@ class Member:
             properties = Properties()
             properties.content_type = device.content_type
             self.forwarded = forwarded_properties(properties)
-        settings = self.settings = Settings()
-        settings.version = version
-        settings.client_identifier = device.name
-        settings.keep_alive = KEEP_ALIVE
-        settings.user_name = self.endpoint.user_name
-        password = self.endpoint.password
-        settings.password = None if password is None else password.encode()
+        settings = self.settings = settings_for(self.endpoint, version, device.name)
         if device.state_topic:
             settings.will = Will(device.state_topic, device.death(), qos=1, retain=True).packet()
 
@@ -130,7 +124,8 @@ class Fleet:
         self.published = 0  # messages of channels
         self.missed = 0  # messages that this machine was too late for
         self.held_back = 0  # messages that a connection could not take
-        self.lost = 0  # connections that ended, or did not come about, unasked
+        self.lost = 0  # connections that ended unasked
+        self.failed = 0  # connections that did not come about
         self.dropped = 0  # connections that flaky devices lost on purpose
         self.obeyed = 0  # commands
         self.disobeyed = 0  # commands that made no sense
@@ -150,6 +145,7 @@ class Fleet:
             self.members.append(Member(device, place, urls[place], VERSIONS[version]))
         self._clock = clock
         self._epoch = 0.0  # what the clock says at 0 of Trio's
+        self._shift = 0.0  # seconds that the schedule is behind, for want of time
         self._ending = False
         self._resting = trio.CancelScope()
         self._poller = Poller()
@@ -233,7 +229,7 @@ class Fleet:
         """Sleep until something is due or has come, and for a TICK in any case."""
         await trio.sleep(TICK)
         if self._slots:
-            until = min(until, self._slots[0][0])
+            until = min(until, self._slots[0][0] + self._shift)
         if self._later:
             until = min(until, self._later[0][0])
         if not self._ending and until > trio.current_time():
@@ -243,29 +239,28 @@ class Fleet:
     def _speak(self, now: float) -> bool:
         """Let channels say what is due; whether some had to wait for the next round."""
         slots = self._slots
-        clock = trio.current_time
-        until = now + ROUND
+        if slots and now - self._shift - slots[0][0] > LATE:
+            # Time that was too short stands still in the schedule: what would have been said in it, is not
+            late = now - self._shift - slots[0][0]
+            self._shift += late
+            self.missed += round(late * self.asked * self.connected / len(self.members))
+        shift = self._shift
+        lived = self._epoch + shift
+        until = now + (ROUND if self.connected == len(self.members) else CONNECTING_ROUND)
         looked = 0
-        while slots and slots[0][0] <= now:
+        while slots and slots[0][0] <= now - shift:
             due, order, member, index = slots[0]
             channel = member.channels[index]
-            late = now - due
-            if late <= LATE:
-                heapreplace(slots, (due + channel.every, order, member, index))
-                line = member.line
-                if line is not None:
-                    if line.stuffed:
-                        self.held_back += 1
-                    else:
-                        self._say(member, line, index, due + self._epoch)
-            else:
-                skipped = 1 + int((late - LATE) / channel.every)
-                heapreplace(slots, (due + channel.every * skipped, order, member, index))
-                if member.line is not None and not channel.on_change:
-                    self.missed += skipped
+            heapreplace(slots, (due + channel.every, order, member, index))
+            line = member.line
+            if line is not None:
+                if line.stuffed:
+                    self.held_back += 1
+                else:
+                    self._say(member, line, index, due + lived)
             looked += 1
             if looked % LOOKS == 0:
-                now = clock()
+                now = trio.current_time()
                 if now > until:
                     return True
         return False
@@ -342,12 +337,12 @@ class Fleet:
     async def _connect_who_comes(self) -> None:
         async for member in self._receive:
             try:
-                line = await open_line(member.endpoint, member.settings)
+                line = await open_line(member.endpoint, Protocol(member.settings))
             except ClientError as error:
                 if member.ask_less(error):
                     self._send.send_nowait(member)
                     continue
-                self.lost += 1
+                self.failed += 1
                 self.trouble = error
                 if isinstance(error, ConnectRefused) and error.reason in FINAL_REASONS:
                     self.hopeless += 1

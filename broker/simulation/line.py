@@ -25,9 +25,13 @@ from broker.websocket.client_handshake import ClientHandshake, HandshakeRefused
 from broker.websocket.frames import FrameDecoder, binary_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.client.url import Endpoint
+    from broker.packets.types import Publish
 
 READ_BYTES: Final = 64 * 1024
+KEEP_ALIVE: Final = 60  # seconds
 WAITING: Final = 64  # messages of QoS 1 and 2 that may be on their way
 
 
@@ -44,6 +48,21 @@ class Sent(Publication):
         if not self.done:
             super().settle(error)
             self._line.settled(error)
+
+
+class Ear(Protocol):
+    """The Protocol of one who listens to everything: what comes at QoS 0 goes straight to `heard`, past the books."""
+
+    def __init__(self, settings: Settings, heard: Callable[[Publish], None]) -> None:
+        settings.topic_alias_maximum = 0
+        super().__init__(settings)
+        self._heard = heard
+
+    def _publish(self, packet: Publish) -> None:
+        if packet.qos:
+            super()._publish(packet)
+        else:
+            self._heard(packet)
 
 
 class Line:
@@ -168,7 +187,7 @@ class Line:
             data = self.frames.take_replies() + binary_frames(data, FRAME_BYTES, masked=True)  # [MQTT-6.0.0-1]
         if data:
             self.protocol.handed(now)
-            self._send(memoryview(data))
+            self._send(data)
 
     def tick(self, now: float) -> None:
         """Keep Alive."""
@@ -186,7 +205,7 @@ class Line:
             self.closed = True
             self._socket.close()
 
-    def _send(self, data: memoryview) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
@@ -195,7 +214,7 @@ class Line:
             self._over(f"the Network Connection broke off ({error.strerror})")
             return
         if sent < len(data):
-            self._unsent = data[sent:]
+            self._unsent = memoryview(data)[sent:]
             self.interest = READ | WRITE
 
     def _over(self, why: str) -> None:
@@ -204,9 +223,20 @@ class Line:
         self.close()
 
 
-async def open_line(endpoint: Endpoint, settings: Settings) -> Line:
+def settings_for(endpoint: Endpoint, version: int, client_identifier: str = "") -> Settings:
+    """What to ask of the Server at `endpoint`, as the user whom the URL names."""
+    settings = Settings()
+    settings.version = version
+    settings.client_identifier = client_identifier
+    settings.keep_alive = KEEP_ALIVE
+    settings.user_name = endpoint.user_name
+    settings.password = None if endpoint.password is None else endpoint.password.encode()
+    return settings
+
+
+async def open_line(endpoint: Endpoint, protocol: Protocol) -> Line:
     """A Line with its CONNACK. CannotConnect or ConnectRefused where there will be none."""
-    protocol = Protocol(settings)
+    settings = protocol.settings
     try:
         with trio.fail_after(settings.connect_timeout):
             try:

@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from broker.client import Backoff, Client, ClientError, connect
+from broker.client import Backoff, CannotConnect, Client, ClientError, ConnectRefused, connect, parse
+from broker.client.client import VERSIONS
+from broker.client.keeper import FINAL_REASONS
+from broker.client.subscriptions import Subscription
+from broker.packets.types import SubscriptionRequest
+from broker.simulation.line import Ear, open_line, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from broker.packets.types import Publish
     from broker.simulation.fleet import Fleet
     from broker.simulation.meter import Meter
 
-BUFFER: Final = 10_000
+BUFFER: Final = 1000  # messages of QoS 1 and 2, which nobody sends to a subscription of QoS 0
+CHORES: Final = 5.0  # seconds between two looks at the Keep Alive
 ROOTS: Final = 16  # Topic Filters of a watcher; one that has more watches everything below the prefix
 LOOKED_FOR: Final = 0.4  # seconds in which a message comes from one door to another
 CLEARING_SECONDS: Final = 3.0
@@ -36,22 +43,57 @@ class Watch:
         self._meter = meter
         self._clients = clients
 
-    async def run(self) -> None:
-        """Count what comes through each broker, until cancelled."""
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Count what comes through each broker, until cancelled; started when each has granted its subscription."""
         async with trio.open_nursery() as nursery:
             for group in self.groups:
-                nursery.start_soon(self._count, group)
+                await nursery.start(self._listen, group)
+            task_status.started()
 
-    async def _count(self, group: list[int]) -> None:
+    async def _listen(self, group: list[int], *, task_status: trio.TaskStatus[None]) -> None:
         meter = self._meter
-        client = self._clients[group[0]]
         mine = set(group)
         everything = len(mine) == len(self._clients)
-        filters = topic_filters(self._fleet)
-        async for message in client.subscribe(*filters, buffer=BUFFER):
+
+        def heard(packet: Publish) -> None:
             # What is retained was said before, or by somebody else
-            if not message.retain and (everything or meter.place_of(message.topic) in mine):
-                meter.count(message.topic, message.payload)
+            if not packet.retain and (everything or meter.place_of(packet.topic) in mine):
+                meter.count(packet.topic, packet.payload)
+
+        endpoint = parse(self._fleet.urls[group[0]])
+        requests = [SubscriptionRequest(topic_filter, 0) for topic_filter in topic_filters(self._fleet)]
+        waiting = task_status
+        backoff = Backoff(maximum=LONGEST_PAUSE)
+        delays = backoff.delays()
+        while True:
+            protocol = Ear(settings_for(endpoint, VERSIONS[self._fleet.version]), heard)
+            subscription = Subscription(requests, BUFFER)
+            try:
+                line = await open_line(endpoint, protocol)
+            except ClientError as error:
+                if isinstance(error, ConnectRefused) and error.reason in FINAL_REASONS:
+                    raise
+                await trio.sleep(next(delays))
+                continue
+            try:
+                protocol.subscribe(subscription)
+                line.flush(trio.current_time())
+                while not line.closed:
+                    with trio.move_on_after(CHORES):
+                        await trio.lowlevel.wait_readable(line.fd)
+                        line.readable(trio.current_time())
+                    line.tick(trio.current_time())
+                    if subscription.done:
+                        if subscription.error is not None:
+                            raise subscription.error
+                        waiting.started()
+                        waiting = trio.TASK_STATUS_IGNORED
+                        delays = backoff.delays()
+            finally:
+                line.disconnect()
+                line.flush(trio.current_time())
+                line.close()
+            await trio.sleep(next(delays))
 
     async def clear(self) -> None:
         """Clear what devices left behind that were away at the end."""
@@ -77,7 +119,14 @@ async def watching(fleet: Fleet, meter: Meter, urls: Sequence[str], version: str
     """A Watch on `fleet`. The first error of connecting to any of `urls` is raised; later on, Clients come back."""
     async with AsyncExitStack() as leaving:
         backoff = Backoff(maximum=LONGEST_PAUSE)
-        clients = [await leaving.enter_async_context(connect(url, version=version, reconnect=backoff)) for url in urls]
+        clients: list[Client] = []
+        for url in urls:
+            try:
+                clients.append(await leaving.enter_async_context(connect(url, version=version, reconnect=backoff)))
+            except CannotConnect as error:
+                # Which of them it is, where the error does not say so itself
+                where = str(parse(url))
+                raise (error if where in str(error) else CannotConnect(f"{where}: {error}")) from error.__cause__
         groups: list[list[int]] = []
         for place, client in enumerate(clients):
             for group in groups:

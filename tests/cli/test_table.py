@@ -143,12 +143,12 @@ def test_a_rate_that_cannot_be_held_is_said_plainly() -> None:
 
 def test_what_befell_the_devices_is_remarked() -> None:
     fleet, meter, _ = fed()
-    fleet.dropped, fleet.obeyed, fleet.disobeyed, fleet.lost = 3, 5, 1, 2
+    fleet.dropped, fleet.obeyed, fleet.disobeyed, fleet.lost, fleet.failed = 3, 5, 1, 2, 7
     fleet.trouble = Disconnected(ReasonCode.SERVER_BUSY, "\x1b[2Jmuch to do", by_server=True)
     meter.wills = 3
     assert remarks(fleet, meter, Pace()) == [
         "3 connections dropped by flaky devices, 3 wills seen · 5 commands obeyed, 1 made no sense · "
-        "2 connections lost (0x89 server busy: \\x1b[2Jmuch to do)"
+        "2 connections lost, 7 attempts to connect failed (0x89 server busy: \\x1b[2Jmuch to do)"
     ]
 
 

@@ -190,9 +190,9 @@ async def test_lamps_obey_and_answer(tmp_path: Path) -> None:
 async def test_a_broker_that_is_not_there_is_asked_again_until_the_end() -> None:
     fleet = Fleet(fleet_of("home", 3), ["mqtt://127.0.0.1:1"])
     async with running(fleet):
-        await until(lambda: fleet.lost >= 3)
+        await until(lambda: fleet.failed >= 3)
         assert isinstance(fleet.trouble, CannotConnect)
-    assert (fleet.connected, fleet.published, fleet.cleared, fleet.births) == (0, 0, 0, 0)
+    assert (fleet.lost, fleet.published, fleet.cleared, fleet.births) == (0, 0, 0, 0)
 
 
 async def test_a_broker_that_dies_and_comes_back_has_its_fleet_again() -> None:

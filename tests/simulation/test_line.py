@@ -8,7 +8,7 @@ import trio
 
 import broker
 from broker.client import CannotConnect, ConnectRefused, Disconnected, Will, connect, parse
-from broker.client.protocol import Settings
+from broker.client.protocol import Protocol, Settings
 from broker.config import Config, LimitsConfig, ListenerConfig
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_3_1_1
@@ -53,7 +53,7 @@ async def test_messages_and_commands_over_each_transport(place: int) -> None:
     async with served() as server:
         url = server.listeners[place].url
         async with connect(server.listeners[0].url) as client, client.subscribe("a/#", qos=2) as messages:
-            line = await open_line(parse(url), settings())
+            line = await open_line(parse(url), Protocol(settings()))
             line.listen("a/set")
             for qos in (0, 1, 2):
                 line.publish(b"a/b", b"x" * 70_000 + bytes([qos]), qos, False, b"")
@@ -76,7 +76,7 @@ async def test_a_line_that_is_closed_without_a_word_leaves_its_will() -> None:
             for in_order in (True, False):
                 asked = settings()
                 asked.will = Will("gone", b"will").packet()
-                line = await open_line(parse(url), asked)
+                line = await open_line(parse(url), Protocol(asked))
                 if in_order:
                     line.disconnect()
                     await pump(line, lambda: line.closed)  # noqa: B023
@@ -89,7 +89,7 @@ async def test_a_line_that_is_closed_without_a_word_leaves_its_will() -> None:
 
 async def test_what_the_server_takes_not_is_not_asked_for() -> None:
     async with served(maximum_qos=0, retain_available=False) as server:
-        line = await open_line(parse(server.listeners[0].url), settings())
+        line = await open_line(parse(server.listeners[0].url), Protocol(settings()))
         line.publish(b"a", b"1", 2, True, b"")
         assert (line.waiting, line.retains, line.maximum_qos) == (0, False, 0)
         line.listen("a")
@@ -110,7 +110,7 @@ async def test_a_server_that_reads_nothing_stuffs_it() -> None:
 
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, accept_and_read_no_more, 0)
-        line = await open_line(parse(f"mqtt://127.0.0.1:{listeners[0].socket.getsockname()[1]}"), settings())
+        line = await open_line(parse(f"mqtt://127.0.0.1:{listeners[0].socket.getsockname()[1]}"), Protocol(settings()))
         assert not line.stuffed
         for _ in range(300):
             line.publish(b"a", b"x" * 65_536, 0, False, b"")
@@ -125,7 +125,7 @@ async def test_a_server_that_reads_nothing_stuffs_it() -> None:
 
 async def test_unanswered_messages_stuff_it() -> None:
     async with served() as server:
-        line = await open_line(parse(server.listeners[0].url), settings())
+        line = await open_line(parse(server.listeners[0].url), Protocol(settings()))
         for _ in range(WAITING):
             assert not line.stuffed
             line.publish(b"a", b"", 1, False, b"")
@@ -137,8 +137,8 @@ async def test_unanswered_messages_stuff_it() -> None:
 async def test_why_it_ended() -> None:
     async with served() as server:
         url = server.listeners[0].url
-        line = await open_line(parse(url), settings("twin"))
-        other = await open_line(parse(url), settings("twin"))
+        line = await open_line(parse(url), Protocol(settings("twin")))
+        other = await open_line(parse(url), Protocol(settings("twin")))
         await pump(line, lambda: line.closed)
         assert isinstance(line.trouble, Disconnected)
         assert line.trouble.reason == ReasonCode.SESSION_TAKEN_OVER
@@ -149,7 +149,7 @@ async def test_keep_alive() -> None:
     async with served() as server:
         asked = settings()
         asked.keep_alive = 10
-        line = await open_line(parse(server.listeners[0].url), asked)
+        line = await open_line(parse(server.listeners[0].url), Protocol(asked))
         now = trio.current_time()
         line.tick(now + 8.0)
         await pump(line, lambda: line.protocol.deadline() > now + 12.0 or line.protocol.deadline() < now)
@@ -164,18 +164,18 @@ async def test_an_older_version() -> None:
     async with served(versions=[4]) as server:
         asked = settings()
         asked.version = MQTT_3_1_1
-        line = await open_line(parse(server.listeners[1].url), asked)
+        line = await open_line(parse(server.listeners[1].url), Protocol(asked))
         assert line.protocol.connected
         line.close()
         with pytest.raises(ConnectRefused):
-            await open_line(parse(server.listeners[1].url), settings())
+            await open_line(parse(server.listeners[1].url), Protocol(settings()))
 
 
 async def test_nobody_there() -> None:
     with pytest.raises(CannotConnect, match=r"mqtt://127\.0\.0\.1:1"):
-        await open_line(parse("mqtt://127.0.0.1:1"), settings())
+        await open_line(parse("mqtt://127.0.0.1:1"), Protocol(settings()))
     with pytest.raises(CannotConnect, match="nowhere"):
-        await open_line(parse("unix:/nowhere/at/all"), settings())
+        await open_line(parse("unix:/nowhere/at/all"), Protocol(settings()))
 
 
 @pytest.mark.parametrize("scheme", ["mqtt", "ws"])
@@ -192,8 +192,8 @@ async def test_somebody_who_says_nothing_or_hangs_up(scheme: str) -> None:
         asked = settings()
         asked.connect_timeout = 0.1
         with pytest.raises(CannotConnect, match=r"no CONNACK within 0\.1 s"):
-            await open_line(endpoint, asked)
+            await open_line(endpoint, Protocol(asked))
         hanging_up = True
         with pytest.raises(CannotConnect):
-            await open_line(endpoint, settings())
+            await open_line(endpoint, Protocol(settings()))
         nursery.cancel_scope.cancel()

@@ -43,8 +43,7 @@ async def test_each_broker_is_watched_once() -> None:
             async with watching(fleet, meter, urls, "5.0") as watch:
                 assert watch.groups == [[0, 1], [2, 3]]
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(watch.run)
-                    await trio.sleep(0.1)
+                    await nursery.start(watch.run)
                     nursery.start_soon(fleet.run)
                     while fleet.published < 100:  # noqa: ASYNC110
                         await trio.sleep(0.01)
@@ -82,6 +81,20 @@ async def test_all_urls_are_asked_before_anything_begins() -> None:
         with pytest.raises(CannotConnect, match=r"127\.0\.0\.1:1"):
             async with watching(fleet, metered(fleet), urls, "5.0"):
                 raise AssertionError("nobody is there")
+
+
+async def test_a_url_where_nobody_speaks_mqtt_is_named() -> None:
+    async def hang_up(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, hang_up, 0)
+        url = f"mqtt://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        fleet = Fleet(fleet_of("home", 1), [url])
+        with pytest.raises(CannotConnect, match=f"^{url}: .* before CONNACK"):
+            async with watching(fleet, metered(fleet), [url], "5.0"):
+                raise AssertionError("nobody answers")
+        nursery.cancel_scope.cancel()
 
 
 async def test_two_doors_or_two_brokers() -> None:
