@@ -114,12 +114,12 @@ class FakeDrive:
         self.open += clients
         self.most_open = max(self.most_open, self.open)
         try:
+            if fault is not None:
+                raise fault
             if progress is not None:
                 progress(Progress("connecting", 0, clients, 0, 0, 0.0, 0.0))
                 progress(Progress("connecting", clients, clients, 0, 0, 0.0, 0.0))
                 progress(Progress("measuring", clients, clients, 0, 0, 0.0, workload.seconds))
-            if fault is not None:
-                raise fault
             end = time.process_time() + self.burn
             while time.process_time() < end:
                 pass
