@@ -370,6 +370,34 @@ def exhaust(listener: Listener, error: int = errno.EMFILE) -> Exhausted:
     return exhausted
 
 
+class Unfit(socket.socket):
+    """An accepted socket that cannot be made ready."""
+
+    error: Exception
+
+    def setblocking(self, flag: bool) -> None:
+        raise self.error
+
+
+class Unfortunate(socket.socket):
+    """A listening socket whose connections are all of that kind."""
+
+    error: Exception
+
+    def accept(self) -> tuple[socket.socket, object]:
+        accepted, address = super().accept()
+        unfit = Unfit(fileno=accepted.detach())
+        unfit.error = self.error
+        return unfit, address
+
+
+def accept_unfit(listener: Listener, error: Exception) -> None:
+    """From now on."""
+    listener.socket = unfortunate = Unfortunate(fileno=listener.socket.detach())
+    unfortunate.setblocking(False)
+    unfortunate.error = error
+
+
 class Running:
     """A Pump that runs, and Clients as Trio sockets."""
 

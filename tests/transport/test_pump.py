@@ -26,6 +26,7 @@ from tests.transport.parts import (
     Grants,
     Running,
     Waiting,
+    accept_unfit,
     complete,
     connect,
     errors,
@@ -42,6 +43,7 @@ from tests.transport.parts import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from typing import Self
 
     from trio.testing import MockClock
 
@@ -119,20 +121,21 @@ async def test_a_bug_that_the_end_repeats_is_survived(bench: Bench, caplog: pyte
     assert errors(caplog) == ["a bug, met in the connection of c", "another, met while ending it"]
 
 
-async def test_bugs_in_what_is_due_end_one_connection(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Jammed(bytearray):
+    """Takes nothing more."""
+
+    def __iadd__(self, other: object) -> Self:
+        raise RuntimeError("no ball")
+
+
+async def test_bugs_in_what_is_due_end_one_connection(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     listener = bench.listen("ws", limits(websocket_ping_interval=10.0))
     one, other = bench.client(listener), bench.client(listener)
     for number, client in enumerate((one, other)):
         client.send(UPGRADE + frame(connect(str(number))))
         client.read()
     first = next(iter(bench.pump.links.values()))
-
-    def ping() -> None:
-        raise RuntimeError("no ball")
-
-    monkeypatch.setattr(first.layers, "ping", ping)
+    first.layers._control = Jammed()
     bench.advance(10.0)
     assert frames(other.read()) == [(PING, b"")]
     assert frames(one.end())[0][0] == BINARY
@@ -273,14 +276,10 @@ async def test_a_listener_that_only_fails_is_no_busy_loop(bench: Bench, caplog: 
 
 @pytest.mark.parametrize("error", [OSError(errno.EINVAL, "Invalid argument"), RuntimeError("a bug")])
 async def test_a_connection_that_cannot_be_set_up_leaves_nothing(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, error: Exception
+    bench: Bench, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     listener = bench.listen()
-
-    def prepare(connected: socket.socket) -> None:
-        raise error
-
-    monkeypatch.setattr(listener, "prepare", prepare)
+    accept_unfit(listener, error)
     client = bench.client(listener)
     assert client.end() == b""
     assert not bench.pump.links
@@ -288,7 +287,7 @@ async def test_a_connection_that_cannot_be_set_up_leaves_nothing(
     assert listener.connections == 0
     assert len(caplog.records) == 1
     assert listener.url in caplog.text
-    monkeypatch.undo()
+    listener.socket = socket.socket(fileno=listener.socket.detach())
     bench.connected(listener, "next")
 
 

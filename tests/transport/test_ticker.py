@@ -20,29 +20,32 @@ if TYPE_CHECKING:
     from broker.core.outbox import Outbox
 
 
-class Bench:
-    """A Ticker that runs, and the times at which it ticked."""
+class Bench(trio.abc.Instrument):
+    """A Ticker that runs, and the times at which its task was woken: for each it ticks and sleeps again."""
 
     def __init__(self) -> None:
         self.broker = new_broker()
         self.pump = Pump(self.broker)
         self.ticker = Ticker(self.broker, self.pump)
         self.ticks: list[float] = []
-        tick = self.pump.tick
 
-        def counted(now: float) -> None:
-            self.ticks.append(now)
-            tick(now)
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Until it sleeps. Its first step is its start, and no tick."""
+        trio.lowlevel.add_instrument(self)
+        nursery.start_soon(self.ticker.run, name="ticker")
+        await trio.testing.wait_all_tasks_blocked()
+        del self.ticks[0]
 
-        self.pump.tick = counted  # type: ignore[method-assign]  # to look on
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task.name == "ticker":
+            self.ticks.append(trio.current_time())
 
 
 @pytest.fixture
 async def bench(nursery: trio.Nursery) -> AsyncIterator[Bench]:
     bench = Bench()
-    nursery.start_soon(bench.ticker.run)
-    await trio.testing.wait_all_tasks_blocked()
-    bench.ticks.clear()
+    await bench.start(nursery)
+    assert bench.ticks == []
     yield bench
     bench.pump.poller.close()
 
@@ -122,8 +125,7 @@ async def test_what_is_left_dirty_has_its_turn(bench: Bench, autojump_clock: Moc
 async def test_it_ticks_at_once_for_what_is_overdue(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     bench = Bench()
     accept(bench.broker, now=-100.0)
-    nursery.start_soon(bench.ticker.run)
-    await trio.testing.wait_all_tasks_blocked()
+    await bench.start(nursery)
     assert bench.ticks == [0.0]
     assert trio.current_time() == 0.0
     bench.pump.poller.close()
