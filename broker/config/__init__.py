@@ -11,6 +11,7 @@ that the core reads.
     checks            settings seen together
     load, errors      all mistakes at once, each with its place
     text              samples and tables, written from `settings`
+    scenario          files of `broker simulate`, by the same means
 """
 
 from broker.config.errors import ConfigError, Mistake

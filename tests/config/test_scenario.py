@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker.config import ConfigError
 from broker.config.scenario import OUTPUTS, TYPES, load_scenario
 from broker.simulation import route
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from broker.simulation.devices import build_fleet
 
 HEAD = '[[devices]]\nkind = "gate"\n'
 TAIL = '[devices.channels]\nc = { fields = ["a"] }\n'
@@ -243,3 +243,21 @@ def inline(value: Any) -> str:
 
 def quoted(text: str) -> str:
     return f'"{text}"'
+
+
+def test_the_sample_of_the_guide_is_whole(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "simulate.md").read_text("utf-8")
+    (sample,) = re.findall(r"^```toml\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    scenario = load_scenario(written(tmp_path, sample, "brewery.toml"))
+    devices = build_fleet([scenario], None, 1)
+    assert [sum(device.kind == kind for device in devices) for kind in ("tank", "filler", "van")] == [8, 3, 1]
+    assert all(channel.payload(1e9) for device in devices for channel in device.channels)
+
+
+def test_the_guide_names_every_type_with_its_keys() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "simulate.md").read_text("utf-8")
+    rows = {match[1]: match[2] for match in re.finditer(r"^\| `(\w+)` \| (.*) \|$", guide, re.MULTILINE)}
+    shaped = {"type", "minimum", "maximum", "noise", "decimals"}
+    for name, table in TYPES.items():
+        missing = [key for key in table.model_fields if key not in shaped and f"`{key}" not in rows[name]]
+        assert missing == [], name
