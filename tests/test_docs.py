@@ -8,6 +8,8 @@ from typing import Final
 
 import pytest
 
+pytestmark = pytest.mark.build("plain")  # it reads files and runs nothing of the broker
+
 ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TOUR: Final = (ROOT / "docs" / "architecture.md").read_text("utf-8")

@@ -8,6 +8,8 @@ from typing import Final
 
 import pytest
 
+pytestmark = pytest.mark.build("plain")  # it reads files and runs nothing of the broker
+
 ROOT: Final = Path(__file__).parent.parent
 SOURCES: Final = sorted((ROOT / "broker").rglob("*.py"))
 TESTS: Final = sorted((ROOT / "tests").rglob("test_*.py"))

@@ -144,6 +144,7 @@ def test_configuration(block: Block, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "broker", "check-config", str(file)], check=True, timeout=SECONDS)
 
 
+@pytest.mark.build("plain")  # a browser takes long
 def test_the_page_shows_what_is_retained_and_what_is_new(served: RunningBroker, tmp_path: Path) -> None:
     (block,) = blocks("html")
     page = tmp_path / "page.html"

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.conformance.generate import PAGE, page
 from tests.conformance.statements import proofs, statements
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.build("plain")  # it reads files and runs nothing of the broker
 
 
 def test_counts_are_those_of_the_standards() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 VERSIONS = {"3.1": 3, "3.1.1": 4, "5.0": 5}
 
+once = pytest.mark.build("plain")  # a browser takes long
 every_version = pytest.mark.parametrize("version", list(VERSIONS))
 bytes_of_all_values = bytes(range(256))
 
@@ -40,7 +41,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MqttJs]:
         yield client
 
 
-@pytest.fixture(params=["node-tcp", "node-ws", "chromium-ws"])
+@pytest.fixture(params=["node-tcp", "node-ws", pytest.param("chromium-ws", marks=once)])
 def place(request: pytest.FixtureRequest) -> str:
     """Where MQTT.js runs, and by which door it comes."""
     text: str = request.param
@@ -152,6 +153,7 @@ def test_properties_are_forwarded(client: MqttJs, door: Door, root: str) -> None
     client.end()
 
 
+@once
 @every_version
 def test_a_closed_page_publishes_its_will(served: RunningBroker, version: str, root: str, tmp_path: Path) -> None:
     with PahoClient(served.tcp, VERSIONS[version]) as watcher:
@@ -163,6 +165,7 @@ def test_a_closed_page_publishes_its_will(served: RunningBroker, version: str, r
     assert (message.topic, message.payload, message.qos) == (f"{root}/gone", b"closed", 1)
 
 
+@once
 def test_a_page_of_a_foreign_origin_is_refused(chromium: MqttJs, root: str, tmp_path: Path) -> None:
     configuration = tmp_path / "broker.toml"
     configuration.write_text('[limits]\norigins = ["https://dashboard.example"]\n')
