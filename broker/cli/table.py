@@ -61,17 +61,17 @@ def remarks(fleet: Fleet, meter: Meter, pace: Pace) -> list[str]:
         lines.append(f"Cannot hold the rate: {fleet.asked:,.0f}/s asked, {pace.said:,.0f}/s said; {why}.")
     parts: list[str] = []
     if fleet.dropped:
-        parts.append(f"{fleet.dropped:,} connections dropped by flaky devices, {meter.wills:,} wills seen")
+        parts.append(f"{some(fleet.dropped, 'connection')} dropped by flaky devices, {some(meter.wills, 'will')} seen")
     if fleet.obeyed or fleet.disobeyed:
         senseless = f", {fleet.disobeyed:,} made no sense" if fleet.disobeyed else ""
-        parts.append(f"{fleet.obeyed:,} commands obeyed{senseless}")
+        parts.append(f"{some(fleet.obeyed, 'command')} obeyed{senseless}")
     if fleet.lost or fleet.failed:
-        failed = f", {fleet.failed:,} attempts to connect failed" if fleet.failed else ""
-        parts.append(f"{fleet.lost:,} connections lost{failed} ({fleet.trouble})")
+        failed = f", {some(fleet.failed, 'attempt')} to connect failed" if fleet.failed else ""
+        parts.append(f"{some(fleet.lost, 'connection')} lost{failed} ({fleet.trouble})")
     if fleet.refused:
-        parts.append(f"{fleet.refused:,} messages refused ({fleet.trouble})")
+        parts.append(f"{some(fleet.refused, 'message')} refused ({fleet.trouble})")
     if fleet.hopeless:
-        parts.append(f"{fleet.hopeless:,} devices refused for good")
+        parts.append(f"{some(fleet.hopeless, 'device')} refused for good")
     if parts:
         lines.append(legible(" · ".join(parts)))
     return lines
@@ -114,12 +114,17 @@ def tail(fleet: Fleet, meter: Meter, watched: bool = True) -> str:
     through = f", {meter.messages:,} came through the broker" if watched else ""
     unsaid = fleet.missed + fleet.held_back
     late = f", {unsaid:,} were not said in time" if unsaid else ""
-    dropped = f", {fleet.dropped:,} connections dropped by flaky devices" if fleet.dropped else ""
-    lost = f", {fleet.lost:,} connections lost" if fleet.lost else ""
+    dropped = f", {some(fleet.dropped, 'connection')} dropped by flaky devices" if fleet.dropped else ""
+    lost = f", {some(fleet.lost, 'connection')} lost" if fleet.lost else ""
     return (
-        f"Ended: {len(fleet.devices):,} devices published {fleet.published:,} messages{through}{late}{dropped}{lost}; "
-        f"{fleet.cleared:,} of {len(fleet.devices):,} states cleared."
+        f"Ended: {some(len(fleet.devices), 'device')} published {some(fleet.published, 'message')}"
+        f"{through}{late}{dropped}{lost}; {fleet.cleared:,} of {len(fleet.devices):,} states cleared."
     )
+
+
+def some(count: int, noun: str) -> str:
+    """ "1 will", "2,000 wills"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _shown(payload: bytes) -> str:

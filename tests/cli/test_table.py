@@ -7,7 +7,7 @@ import msgpack
 import pytest
 from rich.console import Console
 
-from broker.cli.table import columns, head, remarks, table, tail, transport
+from broker.cli.table import columns, head, remarks, some, table, tail, transport
 from broker.client import Disconnected
 from broker.packets.reasons import ReasonCode
 from broker.simulation.fleet import Fleet
@@ -150,6 +150,10 @@ def test_what_befell_the_devices_is_remarked() -> None:
         "3 connections dropped by flaky devices, 3 wills seen · 5 commands obeyed, 1 made no sense · "
         "2 connections lost, 7 attempts to connect failed (0x89 server busy: \\x1b[2Jmuch to do)"
     ]
+
+
+def test_one_is_no_plural() -> None:
+    assert [some(count, "will") for count in (0, 1, 2000)] == ["0 wills", "1 will", "2,000 wills"]
 
 
 def test_any_payload_can_be_shown() -> None:
