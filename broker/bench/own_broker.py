@@ -1,7 +1,8 @@
 """A broker of our own for one comparison: a child process on free ports, with the settings that ship.
 
-It is ended in every case: when the block is left, when it is cancelled, and when it does not end by itself. Settings
-in the environment (`BROKER_...`) are kept from it, as a report should say the same on every machine.
+It is ended in every case: when the block is left, when it is cancelled, when it does not end by itself; and it ends
+itself when we are gone without a word, which it knows by its stdin. Settings in the environment (`BROKER_...`) are kept
+from it, as a report should say the same on every machine.
 """
 
 from __future__ import annotations
@@ -29,6 +30,17 @@ BINDS: Final = ("tcp://127.0.0.1:0", "ws://127.0.0.1:0/mqtt")
 _START: Final = 20.0  # seconds until it must listen
 _LOOK_AGAIN: Final = 0.02  # seconds
 _STOP: Final = 5.0  # seconds until it is killed
+_WATCHED: Final = """
+import os, signal, threading
+
+def watch():
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=watch, daemon=True).start()
+from broker.cli import main
+main()
+"""
 _SOURCE: Final = Path(__file__).parents[2]  # this program's, wherever the child is started
 
 
@@ -52,13 +64,14 @@ async def own_broker(
 
     BenchError, with what it said last, where it does not come to listen; ValueError for a CPU that cannot be had.
     """
-    arguments = [*(command or (sys.executable, "-m", "broker")), "serve", "--log-level", "info", "--log-format", "json"]
+    started = command or (sys.executable, "-P", "-c", _WATCHED)
+    arguments = [*started, "serve", "--log-level", "info", "--log-format", "json"]
     for bind in binds:
         arguments += ["--bind", bind]
     with TemporaryFile() as log:  # a pipe would have to be read for as long as it runs
         process = await trio.lowlevel.open_process(
             arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
             env=_environment(os.environ),
@@ -109,6 +122,8 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _end(process: trio.Process) -> None:
+    assert process.stdin is not None
+    await process.stdin.aclose()
     if process.returncode is None:
         process.terminate()
         with trio.move_on_after(_STOP):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -78,6 +80,32 @@ async def test_it_ends_when_the_block_fails() -> None:
 
     with ends_with_the_block() as seen, pytest.raises(ZeroDivisionError):
         await fail()
+
+
+PARENT: Final = """
+import trio
+from broker.bench.own_broker import own_broker
+
+async def main():
+    async with own_broker() as running:
+        print(running.pid, flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+def test_it_ends_itself_when_its_parent_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert is_there(pid)
+        parent.kill()
+    for _ in range(200):
+        if not is_there(pid):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{pid} stayed behind")
 
 
 def test_reading_its_log() -> None:
