@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from broker.config.positions import Loc
 
 LEAST_INTERVAL: Final = 0.001  # seconds; below it a device would be a load generator
+LEAST_TIME: Final = 0.001  # seconds of what lasts or lags; it is divided by
+NAME_LENGTH: Final = 64
+TOPIC_LENGTH: Final = 200
 PLACEHOLDERS: Final = ("scenario", "site", "kind", "number")
 
 # What a signal of a type tells beside its own value
@@ -46,15 +49,19 @@ def _there_are(names: Sequence[str]) -> str:
 
 
 def _is_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(f"must be a name of letters, digits, - and _, not {shown(value)}")
+    if not _NAME.fullmatch(value) or len(value) > NAME_LENGTH:
+        raise ValueError(f"must be a name of letters, digits, - and _, {NAME_LENGTH} at most, not {shown(value)}")
     return value
 
 
 def _is_topic(value: str) -> str:
-    if not value or _FORBIDDEN.search(value):
+    if not value or _FORBIDDEN.search(value) or len(value) > TOPIC_LENGTH:
         raise ValueError(f"must be part of a topic, without +, # and control characters, not {shown(value)}")
     return value
+
+
+def _is_topic_or_none(value: str) -> str:
+    return _is_topic(value) if value else value
 
 
 def _is_template(value: str) -> str:
@@ -117,9 +124,10 @@ Real = Annotated[Number, AfterValidator(_finite)]
 Positive = Annotated[Real, Field(gt=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Interval = Annotated[Seconds, Field(ge=LEAST_INTERVAL, le=86_400 * 7)]
-Lasting = Annotated[Seconds, Field(gt=0)]
+Lasting = Annotated[Seconds, Field(ge=LEAST_TIME)]
 NameText = Annotated[str, AfterValidator(_is_name)]
 TopicText = Annotated[str, AfterValidator(_is_topic)]
+TopicOrNone = Annotated[str, AfterValidator(_is_topic_or_none)]
 Reference = str
 Scalar = Annotated[Any, BeforeValidator(_scalar)]
 Pair = Annotated[tuple[Real, Real], AfterValidator(_pair)]
@@ -353,7 +361,7 @@ class Channel(_Table):
 
 
 class State(_Table):
-    topic: str = "state"
+    topic: TopicOrNone = "state"
     online: str = "online"
     offline: str = "offline"
     certificate: bool = False
@@ -368,7 +376,7 @@ class Device(_Table):
     interval: Interval = 1.0
     qos: Qos = 0
     retain: bool = False
-    commands: TopicText | Literal[""] = "set"
+    commands: TopicOrNone = "set"
     state: State = State()
     signals: Signals = {}
     channels: Annotated[dict[TopicText, Channel], Field(min_length=1)]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 DAY: Final = 86_400.0
 HOUR: Final = 3600.0
 STEPS: Final = 600  # in which a long time is lived through at most
+LARGEST: Final = 1e15  # number that is said or obeyed
+LONGEST: Final = 256  # characters of a text that is obeyed
 
 Value = float | int | bool | str | list[float]
 
@@ -40,18 +42,18 @@ class Shape:
         self, chance: Random, minimum: float | None, maximum: float | None, noise: float, decimals: int
     ) -> None:
         self.chance = chance
-        self.minimum = -math.inf if minimum is None else minimum
-        self.maximum = math.inf if maximum is None else maximum
+        self.minimum = -LARGEST if minimum is None else minimum
+        self.maximum = LARGEST if maximum is None else maximum
         self.noise = noise
         self.decimals = decimals
 
     def __call__(self, number: float) -> float | int:
         if self.noise:
             number += self.chance.gauss(0.0, self.noise)
-        if number < self.minimum:
-            number = self.minimum
-        elif number > self.maximum:
+        if number > self.maximum:
             number = self.maximum
+        elif not number >= self.minimum:  # or not a number: what was multiplied was too large
+            number = self.minimum
         return round(number, self.decimals) if self.decimals else round(number)
 
 
@@ -317,6 +319,9 @@ class Counter(Signal):
                 self._count += self._step * max(0.0, number(self._per.at(now))) * elapsed
             elif self._random:
                 self._progress += elapsed / self._every
+                if self._progress > STEPS:  # too many to draw them one by one
+                    self._count += self._step * int(self._progress)
+                    self._progress = 0.0
                 while self._progress >= self._wait:
                     self._progress -= self._wait
                     self._wait = self._chance.expovariate(1.0)
@@ -516,8 +521,8 @@ class Setting(Signal):
         super().__init__(value)
         self._follows = follows
         self._led: Value | None = None
-        self._minimum = -math.inf if minimum is None else minimum
-        self._maximum = math.inf if maximum is None else maximum
+        self._minimum = -LARGEST if minimum is None else minimum
+        self._maximum = LARGEST if maximum is None else maximum
         self._one_of = one_of
 
     def advance(self, now: float, elapsed: float) -> None:
@@ -541,12 +546,21 @@ class Setting(Signal):
                 return f"a number from {self._minimum:g} to {self._maximum:g} is wanted"
             self.value = value
         else:
-            if not isinstance(value, str):
-                return "text is wanted"
+            if not isinstance(value, str) or len(value) > LONGEST or not _is_utf8(value):
+                return f"text is wanted, of {LONGEST} characters at most"
             if self._one_of is not None and value not in self._one_of:
                 return f"one of {', '.join(self._one_of)} is wanted"
             self.value = value
         return ""
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it can be sent: JSON can express halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Spectrum(Signal):

@@ -79,16 +79,16 @@ class Watch:
                 protocol.subscribe(subscription)
                 line.flush(trio.current_time())
                 while not line.closed:
-                    with trio.move_on_after(CHORES):
-                        await trio.lowlevel.wait_readable(line.fd)
-                        line.readable(trio.current_time())
-                    line.tick(trio.current_time())
                     if subscription.done:
                         if subscription.error is not None:
                             raise subscription.error
                         waiting.started()
                         waiting = trio.TASK_STATUS_IGNORED
                         delays = backoff.delays()
+                    with trio.move_on_after(CHORES):
+                        await trio.lowlevel.wait_readable(line.fd)
+                        line.readable(trio.current_time())
+                    line.tick(trio.current_time())
             finally:
                 line.disconnect()
                 line.flush(trio.current_time())

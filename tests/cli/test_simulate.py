@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import resource
 import signal
+import subprocess
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -140,8 +142,7 @@ def test_a_signal_ends_it_in_order(command: Command, served: Served, number: int
 
 def test_a_broker_that_dies_and_does_not_come_back(command: Command) -> None:
     with Process("serve", "--bind", "tcp://127.0.0.1:0", "--log-format", "json") as server:
-        (*_, line) = server.error_lines(b'"url"')
-        url = line.decode().partition('"url":"' if b'"url":"' in line else '"url": "')[2].partition('"')[0]
+        url = url_of(server)
         with Process("simulate", "home", "--url", url, "--devices", "4", "--duration", "2", "--flaky", "0") as process:
             births = command("sub", "-L", url, "-t", "home/+/+/state", "-C", "4", "-W", "15")
             assert births.stdout.splitlines() == ["online"] * 4
@@ -152,6 +153,30 @@ def test_a_broker_that_dies_and_does_not_come_back(command: Command) -> None:
     assert b"0 of 4 states cleared." in out
     assert err.startswith(b"Error: The broker was lost and did not come back: ")
     assert b"Traceback" not in err
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_broker_that_hangs(command: Command) -> None:
+    with Process("serve", "--bind", "tcp://127.0.0.1:0", "--log-format", "json") as server:
+        url = url_of(server)
+        with Process("simulate", "home", "--url", url, "--devices", "4", "--flaky", "0") as process:
+            births = command("sub", "-L", url, "-t", "home/+/+/state", "-C", "4", "-W", "15")
+            assert births.exit_code == 0
+            server.popen.send_signal(signal.SIGSTOP)
+            process.popen.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.popen.wait(0.5)
+            process.popen.send_signal(signal.SIGINT)
+            code, out, err = process.wait()
+    assert (code, err) == (130, b"")
+    assert b"0 of 4 states cleared." in out
+
+
+def url_of(server: Process) -> str:
+    """Where a broker listens, as its log says."""
+    (*_, line) = server.error_lines(b'"url"')
+    url = json.loads(line)["url"]
+    assert isinstance(url, str)
+    return url
 
 
 def test_nobody_there(command: Command) -> None:

@@ -86,7 +86,7 @@ y = { fields = ["q"], qos = 7 }
     assert mistakes(tmp_path, text) == [
         "1:1: fleat: unknown setting 'fleat'; did you mean 'fleet'?",
         "3:9: flaky.share: must be at most 1, not 2",
-        '5:8: devices[0].kind: must be a name of letters, digits, - and _, not "g/1"',
+        '5:8: devices[0].kind: must be a name of letters, digits, - and _, 64 at most, not "g/1"',
         "6:9: devices[0].topic: {scenari} stands for nothing; did you mean 'scenario'?",
         '7:12: devices[0].interval: must be a duration such as 2.5, "500ms", "15s", "10m", "1h" or "7d", not "1ly"',
         "9:5: devices[0].signals.a: spread is missing; a walk needs it",
@@ -122,7 +122,7 @@ def test_a_mistake_shows_its_line(tmp_path: Path) -> None:
         ('type = "walk", mean = true, spread = 1', "a.mean: must be a number, not true"),
         ('type = "schedule", hours = { "25:00" = 1 }', 'a.hours: has "25:00" for an hour; write it as "06:30"'),
         ('type = "schedule", hours = {}', 'a.hours: must not be empty: { "06:30" = true, "22:00" = false }'),
-        ('type = "states", states = { on = 0 }', "a.states.on: must be more than 0, not 0"),
+        ('type = "states", states = { on = 0 }', "a.states.on: must be at least 0.001, not 0"),
         (
             'type = "states", states = { on = 1, off = 1 }, after = { onn = { off = 1 } }',
             "a: there is no state 'onn'; did you mean 'on'?",
@@ -158,6 +158,9 @@ def test_mistakes_of_signals(tmp_path: Path, signal: str, expected: str) -> None
             f'{HEAD}encoding = "text"\n[devices.channels]\nx = {{ fields = ["a", "b"] }}\n',
             "has 2 values, and text says one",
         ),
+        (f'{HEAD}state = {{ topic = "x#" }}\n{TAIL}', "devices[0].state.topic: must be part of a topic"),
+        (f'{HEAD}commands = "#"\n{TAIL}', "devices[0].commands: must be part of a topic"),
+        (f'{HEAD[:-7]}"{"x" * 65}"\n{TAIL}', "devices[0].kind: must be a name"),
         (f"{HEAD}encoding = 'xml'\n{TAIL}", 'must be one of json, msgpack, text, not "xml"'),
     ],
 )

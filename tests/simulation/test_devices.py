@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgpack
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.packets.topics import valid_topic_name
 from broker.simulation.devices import Device, Wishes, build_fleet, default_count, natural_rate
 from broker.simulation.scenarios import SCENARIOS
 from tests.simulation.parts import LAMPS, NOON, fleet_of, scenario, written
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ALL = [scenario(name) for name in SCENARIOS]
 
@@ -155,6 +155,29 @@ def test_a_wrong_command_changes_nothing(tmp_path: Path, payload: bytes, problem
     (lamp,) = build_fleet([written(tmp_path, LAMPS)], 1, 1)
     assert lamp.command(payload) == problem
     assert {name: setting.value for name, setting in lamp.settings.items()} == {"on": False, "level": 80}
+
+
+@given(
+    st.binary(max_size=40)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=4),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("on", "level", "x")), inner),
+        max_leaves=6,
+    ).map(lambda value: json.dumps(value).encode())
+)
+@settings(max_examples=150, deadline=None)
+def test_no_command_breaks_a_lamp(payload: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        (lamp,) = build_fleet([written(Path(folder), LAMPS)], 1, 1)
+    problem = lamp.command(payload)
+    for place, channel in enumerate(lamp.channels):
+        assert channel.payload(NOON + place)
+    assert isinstance(lamp.settings["on"].value, bool)
+    level = lamp.settings["level"].value
+    assert isinstance(level, (int, float))
+    assert 1 <= level <= 100
+    if problem:
+        assert (lamp.settings["on"].value, level) == (False, 80)
 
 
 @pytest.mark.parametrize("payload", [b"ON", b"true", b"\xc3", b'{"on": true}'])

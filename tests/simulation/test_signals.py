@@ -79,6 +79,17 @@ def test_a_shape_bounds_rounds_and_makes_noise() -> None:
     assert sum(values) / len(values) == pytest.approx(5.0, abs=0.2)
 
 
+def test_what_is_too_large_or_no_number_is_bounded() -> None:
+    shape = Shape(Random(1), None, None, 0.0, 0)
+    assert [shape(math.inf), shape(-math.inf), shape(math.nan)] == [1e15, -1e15, -1e15]
+    endless = Setting(value=1, follows=None, minimum=None, maximum=None, one_of=None)
+    assert endless.command(math.inf)
+    assert endless.command(10**400)
+    assert Product(shape, of=[fixed(1e15)] * 30, factor=1.0).at(0.0) == 1e15
+    many = counter(Random(1), every=0.001, random=True)
+    assert numbers(many, 2 * DAY, DAY) == [0, pytest.approx(DAY * 1000)]
+
+
 def test_constants() -> None:
     assert Constant(Random(1), value="blue").at(5.0) == "blue"
     assert Constant(Random(1), one_of=[7]).at(5.0) == 7
@@ -246,7 +257,10 @@ def test_a_setting_obeys_and_follows_until_it_is_commanded() -> None:
         (50, math.nan, "a number is wanted"),
         (50, 101, "a number from 0 to 100 is wanted"),
         (50, 99.5, ""),
-        ("a", 3, "text is wanted"),
+        ("a", 3, "text is wanted, of 256 characters at most"),
+        ("a", "x" * 257, "text is wanted, of 256 characters at most"),
+        ("a", "\ud800", "text is wanted, of 256 characters at most"),
+        (50, 10**400, "a number from 0 to 100 is wanted"),
         ("a", "c", "one of a, b is wanted"),
         ("a", "b", ""),
     ],
