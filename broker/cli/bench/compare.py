@@ -22,6 +22,7 @@ SECONDS: Final = 5.0  # that are measured of a run
 SWEEP_SECONDS: Final = 2.0  # the same in a sweep, which has many runs
 SWEEP_ROUNDS: Final = 3
 FAN: Final = 100  # subscribers of fanout
+PAIRS: Final = 10  # enough that neither side waits for the other
 _STAGES: Final = {
     "memory": "what a connection weighs",
     "warm-up": "a first run that does not count",
@@ -114,6 +115,8 @@ def workload_for(options: Mapping[str, Any], found: Sequence[Place], seconds: fl
 
     kind = options["kind"]
     meant = dict(options)
+    if meant["clients"] is None:
+        meant["clients"] = PAIRS if kind == "pub" else 1
     if kind == "rtt":
         wrong = [name for name in ("rate", "inflight", "subscribers", "topic_filter") if options[name] is not None]
         if wrong:
@@ -122,7 +125,7 @@ def workload_for(options: Mapping[str, Any], found: Sequence[Place], seconds: fl
                 f"--{name} says nothing of --workload rtt, where each Client waits for its own echo."
             )
     elif kind == "fanout":
-        meant["publishers"] = options["clients"]
+        meant["publishers"] = meant["clients"]
         meant["subscribers"] = FAN if options["subscribers"] is None else options["subscribers"]
     if not options["duration"] and not options["count"]:
         meant["duration"] = seconds

@@ -151,7 +151,7 @@ _ROUNDS: Final = NumberType("is no number of rounds", 1, 1000)
 _RATE: Final = NumberType("is no rate that can be kept", 0, FASTEST, above=True, whole=False)
 
 
-def _clients(default: int, what: str) -> Callable[..., Any]:
+def _clients(default: int | None, what: str) -> Callable[..., Any]:
     return click.option("-c", "--clients", type=_CLIENTS, default=default, show_default=True, metavar="N", help=what)
 
 
@@ -245,7 +245,8 @@ _PACE: Final = (
         "--inflight",
         type=NumberType("is no number of messages under way", 1, 65_535),
         metavar="N",
-        help="As fast as the broker takes them: so many of a publisher under way at a time.  [default: 20]",
+        help="As fast as the broker takes them: so many of a publisher under way at a time.  "
+        "[default: 100; at QoS 1 and 2 20]",
     ),
 )
 _MESSAGE: Final = (
@@ -299,7 +300,7 @@ _COMPARED: Final = (
         show_default=True,
         help="As of the command of this name.",
     ),
-    _clients(1, "As of that command; of fanout the publishers."),
+    _clients(None, "As of that command; of fanout the publishers.  [default: of pub 10, else 1]"),
     click.option(
         "--subscribers", type=_NONE_OR_CLIENTS, metavar="N", help="Of pub as many as -c, of fanout 100, if not given."
     ),

@@ -27,7 +27,7 @@ DURATION: Final = 10.0
 HOLD: Final = 2.0
 SHARE_OF_WARM_UP: Final = 0.2  # of the measured seconds, and at most
 WARM_UP: Final = 1.0
-INFLIGHT: Final = 20
+INFLIGHT: Final = (100, 20, 20)  # of a publisher, by QoS, where nobody said
 _PLACEHOLDERS: Final = ("%i", "%m", "%c", "%u")
 
 
@@ -157,9 +157,8 @@ def _paced(options: Mapping[str, Any], workload: Workload) -> Workload:
             "--rate sends each message at its time, whatever the broker does (an open loop); --inflight sends the next "
             "when the broker is done with one (a closed loop). Give one."
         )
-    return replace(
-        workload, rate=rate or 0.0, inflight=inflight or INFLIGHT, qos=options["qos"], payload=options["payload"]
-    )
+    qos = options["qos"]
+    return replace(workload, rate=rate or 0.0, inflight=inflight or INFLIGHT[qos], qos=qos, payload=options["payload"])
 
 
 def _conn(options: Mapping[str, Any], workload: Workload, topic: str) -> Workload:

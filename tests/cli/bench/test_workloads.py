@@ -40,7 +40,7 @@ def test_a_publisher_has_its_subscriber() -> None:
         qos=0,
         payload=64,
         rate=0.0,
-        inflight=20,
+        inflight=100,
         count=0,
         seconds=10.0,
         warm_up=1.0,
