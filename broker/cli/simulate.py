@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from broker.cli.connecting import VersionType
-from broker.cli.errors import ConfigurationMistake, Failure
+from broker.cli.errors import ConfigurationMistake, Failure, Refused
 from broker.simulation.scenarios import MIXED, SCENARIOS, path_of
 
 if TYPE_CHECKING:
@@ -268,6 +268,7 @@ async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence
     import trio
 
     from broker.cli import table
+    from broker.client import SubscribeRefused
     from broker.simulation.meter import Meter, Pace
     from broker.simulation.watch import watching
 
@@ -291,19 +292,25 @@ async def show(fleet: Fleet, duration: float | None, live: bool, notes: Sequence
             await trio.sleep(duration)
             fleet.end()
 
-    async with trio.open_nursery() as nursery:
-        await nursery.start(listen, nursery.cancel_scope)
-        async with watching(fleet, meter, fleet.urls, fleet.version) as watched:
-            if watch:
-                await nursery.start(watched.run)
-            else:
-                fleet.heard = meter.count
-            nursery.start_soon(last)
-            nursery.start_soon(_draw if live else _print, fleet, meter, pace, notes)
-            alive = True
-            await fleet.run()
-            await watched.clear()
-            nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(listen, nursery.cancel_scope)
+            async with watching(fleet, meter, fleet.urls, fleet.version) as watched:
+                if watch:
+                    await nursery.start(watched.run)
+                else:
+                    fleet.heard = meter.count
+                nursery.start_soon(last)
+                nursery.start_soon(_draw if live else _print, fleet, meter, pace, notes)
+                alive = True
+                await fleet.run()
+                await watched.clear()
+                nursery.cancel_scope.cancel()
+    except* SubscribeRefused as group:
+        refusal: BaseException = group
+        while isinstance(refusal, BaseExceptionGroup):
+            refusal = refusal.exceptions[0]
+        raise Refused(f"the broker lets nobody watch ({refusal}); --no-watch does without.") from refusal
     click.echo(table.tail(fleet, meter, watch))
     if not stopped and not fleet.cleared:
         what = "The broker was lost and did not come back" if fleet.births else "No device could connect"

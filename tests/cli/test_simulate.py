@@ -199,6 +199,23 @@ def test_a_broker_that_refuses(command: Command) -> None:
     assert (result.exit_code, result.stderr) == (5, "Error: the broker refused the connection: 0x87 not authorized\n")
 
 
+def test_a_broker_that_lets_nobody_watch(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text(
+        '[limits]\nwildcard_subscription_available = false\n[log]\nformat = "json"\n'
+        '[[listeners]]\ntype = "tcp"\nport = 0\n'
+    )
+    with Process("serve", "-c", str(file)) as server:
+        words = ["simulate", "weather", "--url", url_of(server), "--devices", "3", "--duration", "0.5"]
+        result = command(*words)
+        assert (result.exit_code, result.stdout) == (5, "")
+        assert result.stderr.startswith("Error: the broker lets nobody watch ('weather/#' 0xA2 wildcard ")
+        assert result.stderr.endswith("; --no-watch does without.\n")
+        result = command(*words, "--no-watch")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout.endswith("; 3 of 3 states cleared.\n")
+
+
 def test_a_broker_that_speaks_something_else(command: Command) -> None:
     with Scripted(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
         result = command("simulate", "--url", f"mqtt://127.0.0.1:{server.port}")
