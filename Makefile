@@ -49,11 +49,12 @@ $(VENV)/installed: $(SOURCES) $(VENV)/build-$(BUILD) | $(RUN)
 	@touch $@
 	@if grep -o 'TrioMQ is built plain.*' $(VENV)/wheel.log; then touch -t 200001010000 $@; fi
 
+# The wheel is there for what it asks for; where the broker is installed already, that one stays.
 $(VENV)/tools: pyproject.toml | $(RUN)
 	@echo "Installing what tests and checks need into $(VENV)"
-	@$(RUN) -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-		print(*project["dependencies"], *project["optional-dependencies"]["dev"], sep="\n")' >$(VENV)/requirements.txt
-	@$(call PIP,install --quiet --requirement $(VENV)/requirements.txt)
+	@rm -rf $(VENV)/plain
+	@export BROKER_BUILD=plain; $(call PIP,wheel --quiet --no-deps --wheel-dir $(VENV)/plain .)
+	@$(call PIP,install --quiet "$$(ls $(VENV)/plain/*.whl)[dev]")
 	@touch $@
 
 setup: $(VENV)/installed  ## Install the broker into .venv, compiled if there is a C compiler
