@@ -2,9 +2,11 @@
 #   docker build -t triomq . && docker run --rm -p 127.0.0.1:1883:1883 -p 127.0.0.1:8080:8080 triomq
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY broker broker
-RUN python -m venv /opt/triomq && /opt/triomq/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/triomq && BROKER_BUILD=compiled /opt/triomq/bin/pip install --no-cache-dir .
 
 FROM python:3.13-slim
 COPY --from=build /opt/triomq /opt/triomq

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from broker.cli import version_text
 from broker.cli.simulate import MOST_DEVICES, MOST_RATE, FiniteRange, allow_descriptors, load, show
 from broker.simulation.scenarios import MIXED
 
@@ -65,9 +66,10 @@ async def _serve(leaving: AsyncExitStack) -> Server:
 
 
 def _notes(server: Server) -> list[str]:
-    """What to paste into another terminal, or a page."""
+    """Which broker this is, and what to paste into another terminal, or a page."""
     tcp, ws = server.listeners
     return [
+        version_text(),
         f"Broker at {tcp.url} and {ws.url}, for this machine only. Try in another terminal:",
         f"  broker sub -L {ws.url} -t 'home/#' -o pretty",
         f"  mosquitto_sub -p {tcp.port} -t '#' -v",

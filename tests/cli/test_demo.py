@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from broker.cli import demo
+from broker.cli import demo, version_text
 from tests.cli.conftest import Command, Process
 
 
@@ -28,7 +28,8 @@ def test_a_broker_a_fleet_and_lines_to_paste(command: Command) -> None:
         "Port 1883 is taken; tcp listens on another one.",
         "Port 8080 is taken; ws listens on another one.",
     ]
-    lines = result.stdout.splitlines()
+    version, *lines = result.stdout.splitlines()
+    assert version == version_text()
     found = re.fullmatch(
         r"Broker at mqtt://127\.0\.0\.1:(\d+) and (ws://127\.0\.0\.1:\d+/mqtt), for this machine only\. .*", lines[0]
     )
