@@ -19,6 +19,7 @@ from trio.testing import memory_stream_pair
 
 import broker
 from broker import server as server_module
+from broker.bench.processes import Processes
 from broker.client import connect as connect_client
 from broker.config import Config, ConfigError, ListenerConfig
 from broker.core.grants import Grant
@@ -507,6 +508,23 @@ def test_as_many_files_as_may_be(
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
     server_module._raise_file_limit()
     assert asked[: len(expected)] == expected
+
+
+async def test_what_the_process_uses_is_told() -> None:
+    before = time.process_time()
+    async with broker.serve(config("tcp")) as server, connect_client(server.listeners[0].url) as client:
+        async with client.subscribe("$SYS/broker/process/cpu") as messages:
+            kept = await messages.receive()
+            with trio.fail_after(5):
+                second = await messages.receive()
+        assert (kept.retain, second.retain) == (True, False)
+        assert before <= float(kept.payload) < float(second.payload) <= time.process_time()
+        if sys.platform == "linux":
+            async with client.subscribe("$SYS/broker/process/memory") as messages:
+                told = int((await messages.receive()).payload)
+            assert told == pytest.approx(Processes(os.getpid()).read().rss, rel=0.1)
+        else:
+            assert server.broker.retained.get("$SYS/broker/process/memory", 0.0) is None
 
 
 async def test_the_program_publishes_itself() -> None:

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 
 from broker.core.aliases import IncomingAliases, OutgoingAliases
 from broker.core.connection import CONNECTED, Connection
-from broker.core.deadlines import HANDSHAKE, RETAINED_EXPIRY, SESSION_EXPIRY, SYS, WILL, Deadlines, KeepAliveRing
+from broker.core.deadlines import (
+    HANDSHAKE,
+    PROCESS,
+    RETAINED_EXPIRY,
+    SESSION_EXPIRY,
+    SYS,
+    WILL,
+    Deadlines,
+    KeepAliveRing,
+)
 from broker.core.grants import AllowAll
 from broker.core.limits import ServerLimits
 from broker.core.message import NEVER, ApplicationMessage, from_will
@@ -26,13 +35,15 @@ from broker.core.retained import RetainedMessages
 from broker.core.session import Session
 from broker.core.stats import Stats
 from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED, ShareGroup, SubscriptionTree
-from broker.core.sys_topics import SysTopics
+from broker.core.sys_topics import PROCESS_INTERVAL, SysTopics
 from broker.packets.decode import DecoderLimits
 from broker.packets.encode import CONNACK_3, encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import NO_PROPERTIES, Connack, Properties
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.core.limits import Limits
     from broker.core.outbox import Outbox
     from broker.core.ports import Authenticator, Peer, Store, Watcher
@@ -71,6 +82,9 @@ class Broker:
         self.subscriptions = SubscriptionTree(self.limits.topic_cache)
         self.retained = RetainedMessages(self.limits.retained_messages, self.limits.retained_bytes)
         self.watchers: tuple[Watcher, ...] = ()
+        self.process: Callable[[], tuple[float, int]] | None = (
+            None  # CPU seconds, resident bytes
+        )
         self.connections: dict[Connection, None] = {}
         self.dirty: list[Outbox] = []
         self.staging: dict[Connection, None] = {}  # connections with acknowledgements that wait for the store
@@ -164,6 +178,8 @@ class Broker:
         if self.limits.sys_interval > 0:
             self._sys.update(now)
             self._remember(now + self.limits.sys_interval, SYS, self)
+            if self.process is not None:
+                self._tell_process(now)
 
     def committed(self, now: float) -> None:
         """The store has committed more: acknowledgements that waited for it leave. Call `flush` afterwards."""
@@ -377,6 +393,15 @@ class Broker:
         elif kind == SYS:
             self._remember(now + self.limits.sys_interval, SYS, self)
             self._sys.update(now)
+        elif kind == PROCESS:
+            self._tell_process(now)
+
+    def _tell_process(self, now: float) -> None:
+        self._remember(now + PROCESS_INTERVAL, PROCESS, self)
+        process = self.process
+        if process is not None:
+            cpu, memory = process()
+            self._sys.tell_process(cpu, memory, now)
 
     def _end(self, connection: Connection, reason: ReasonCode, detail: str, now: float) -> None:
         """End one of several; a bug in ending it is not the others'."""

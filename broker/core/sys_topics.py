@@ -3,12 +3,15 @@
 Every `sys_interval` seconds the values that have changed are published, QoS 0, retained. Loads are moving averages over
 1, 5 and 15 minutes of what happened per minute, computed as mosquitto computes them. Under
 `$SYS/broker/transport/<name>/` stands the same split by transport.
+
+What the process uses, `process/memory` (resident bytes) and then `process/cpu` (seconds, user and system), comes every
+second, changed or not: who measures takes its arrival for its time. The core cannot know it and asks `Broker.process`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broker.core.message import ApplicationMessage
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from broker.core.stats import TransportStats
 
 ROOT = "$SYS/broker/"
+PROCESS_INTERVAL: Final = 1.0  # seconds
 _MINUTES = (1, 5, 15)
 
 
@@ -52,9 +56,17 @@ class SysTopics:
         for topic, value in values.items():
             if self._published.get(topic) != value:
                 self._published[topic] = value
-                message = ApplicationMessage(ROOT + topic, value.encode(), 0, 0, True)
-                self._broker.publish(message, None, now)
+                self._publish(topic, value, now)
         self._last_update = now
+
+    def tell_process(self, cpu: float, memory: int, now: float) -> None:
+        """Publish what the process has used: `cpu` seconds, and `memory` bytes, 0 where that is not known."""
+        if memory:
+            self._publish("process/memory", str(memory), now)
+        self._publish("process/cpu", f"{cpu:.6f}", now)
+
+    def _publish(self, topic: str, value: str, now: float) -> None:
+        self._broker.publish(ApplicationMessage(ROOT + topic, value.encode(), 0, 0, True), None, now)
 
     def values(self, now: float) -> dict[str, str]:
         """Topic below `$SYS/broker/` to value."""

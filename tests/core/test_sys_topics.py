@@ -8,7 +8,7 @@ import pytest
 
 from broker.core.broker import Broker
 from broker.core.limits import ServerLimits
-from broker.core.sys_topics import ROOT, Load, SysTopics
+from broker.core.sys_topics import PROCESS_INTERVAL, ROOT, Load, SysTopics
 from broker.packets.types import Publish, Subscribe, SubscriptionRequest
 from tests.core.parts import connect, limits, message, new_broker, publishes, said, send, subscribe
 
@@ -168,3 +168,80 @@ def test_loads_from_the_second_update_on() -> None:
     assert value(broker, "load/connections/1min") == value(broker, "load/sockets/1min")
     broker.tick(1020.0)
     assert 0 < float(value(broker, "load/sockets/1min")) < 6 * (1 - math.exp(-1 / 6))
+
+
+class Process:
+    """One that uses a tenth of a core and grows; it counts how often it was asked."""
+
+    def __init__(self, memory: int = 4096) -> None:
+        self.asked = 0
+        self.memory = memory
+
+    def __call__(self) -> tuple[float, int]:
+        self.asked += 1
+        return 0.1234567 * self.asked, self.memory * self.asked
+
+
+def watched(process: Process, interval: float = 10.0) -> Broker:
+    server_limits = ServerLimits()
+    server_limits.sys_interval = interval
+    broker = Broker(server_limits)
+    broker.process = process
+    broker.start(1000.0)
+    return broker
+
+
+def test_what_the_process_uses_is_told_every_second() -> None:
+    process = Process()
+    broker = watched(process)
+    assert value(broker, "process/cpu") == "0.123457"
+    assert value(broker, "process/memory") == "4096"
+    assert broker.next_deadline() == 1000.0 + PROCESS_INTERVAL
+    broker.tick(1000.5)
+    assert process.asked == 1
+    for second in range(1, 11):
+        broker.tick(1000.0 + second)
+        assert process.asked == second + 1
+    assert value(broker, "process/cpu") == "1.358024"
+    assert value(broker, "process/memory") == str(11 * 4096)
+    assert value(broker, "uptime") == "10 seconds"
+
+
+def test_what_the_process_uses_is_told_changed_or_not_the_memory_first() -> None:
+    broker = watched(Process())
+    broker.process = lambda: (2.5, 8192)
+    reader = connect(broker, "reader", now=1000.5)
+    subscribe(reader, "$SYS/broker/process/+", now=1000.5, retain_handling=2)
+    for now in (1001.0, 1002.0):
+        broker.tick(now)
+        assert [(each.topic, each.payload, each.qos, each.retain) for each in publishes(reader)] == [
+            (ROOT + "process/memory", b"8192", 0, False),
+            (ROOT + "process/cpu", b"2.500000", 0, False),
+        ]
+
+
+def test_memory_that_is_not_known_is_not_told() -> None:
+    broker = watched(Process(memory=0))
+    assert value(broker, "process/cpu") == "0.123457"
+    assert broker.retained.get(ROOT + "process/memory", 0.0) is None
+
+
+def test_nobody_is_asked_where_nothing_is_published() -> None:
+    process = Process()
+    broker = watched(process, interval=0.0)
+    assert process.asked == 0
+    assert broker.next_deadline() == math.inf
+    silent = started()
+    assert silent.retained.get(ROOT + "process/cpu", 0.0) is None
+    assert silent.next_deadline() == 1010.0
+
+
+def test_a_process_that_cannot_be_asked_is_a_fault_each_time_and_no_more() -> None:
+    def broken() -> tuple[float, int]:
+        raise OSError("no such file")
+
+    broker = watched(Process())
+    broker.process = broken
+    for number, now in enumerate((1001.0, 1002.0), 1):
+        broker.tick(now)
+        assert [str(error) for _, error in broker.faults] == ["no such file"] * number
