@@ -40,6 +40,7 @@ QUIET: Final = 1.5  # seconds without any arrival after which nothing more is ex
 SILENT: Final = 30.0  # seconds without a word after which a worker is given up
 GOODBYE: Final = 1.0  # seconds for a worker to disconnect its Clients when the run is cancelled
 PROGRESS: Final = 0.25  # seconds between two calls of `progress`
+SOURCES: Final = 1 << 32  # numbers that a payload can name its publisher by
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class _Run:
         self._phase_start = trio.current_time()
         self._phase_seconds = 0.0
         self._base = (0, 0)
+        self._arrived = (0, 0)  # deliveries when somebody last looked, and ns: when the last of them was new
 
     async def run(self, endpoint: Endpoint, family: int, address: Any) -> Measured:
         measured: Measured | None = None
@@ -177,6 +179,7 @@ class _Run:
             "workload": workload.to_dict(),
             "workers": self._count,
             "token": secrets.token_hex(2),
+            "first_source": secrets.randbelow(SOURCES - workload.publishers),
             "family": int(family),
             "address": address,
             "shown": str(endpoint),
@@ -336,9 +339,15 @@ class _Run:
         return elapsed > self._workload.timeout or since > min(QUIET, self._workload.timeout)
 
     def _stalled(self, start: int) -> bool:
-        """The same where a count is to be sent: while there is something to send, patience is longer."""
+        """The same where a count is to be sent: while there is something to send, patience is longer.
+
+        Where subscribers are, only what arrives counts: a broker that drops everything would take the rest for ever.
+        """
         workload = self._workload
-        since = max(start, self._last_event())
+        unique = self._total("unique")
+        if unique != self._arrived[0] or not self._total("expected"):
+            self._arrived = (unique, self._last_event())
+        since = max(start, self._arrived[1])
         if workload.rate:
             since = max(since, start + int(workload.count / workload.rate * SECOND))
         patience = workload.timeout if self._total("unsent") else min(QUIET, workload.timeout)
@@ -367,6 +376,9 @@ class _Run:
     def _judge(self, measured: Measured, missing: int) -> None:
         """What the QoS promises and the broker did not keep."""
         qos = self._workload.qos
+        unsent = self._total("unsent") if self._workload.count and not self._stop.is_set() else 0
+        if unsent and not measured.disconnected:
+            measured.trouble["a message that was not sent, as what was sent before did not come through"] = unsent
         if missing and not measured.disconnected:
             measured.trouble["a message that was never acknowledged"] = missing
         if qos and measured.lost and not measured.disconnected:

@@ -285,7 +285,7 @@ def _build(order: dict[str, Any], control: int) -> Loop:
     network.user_name = order["user_name"]
     network.password = order["password"]
     network.qos = workload.qos
-    plan = Plan(workload, order["user_name"] or "", order["token"], order["workers"])
+    plan = Plan(workload, order["user_name"] or "", order["token"], order["workers"], order["first_source"])
     shared = _counters(order["counters"]) if order["counters"] >= 0 else None
     return Loop(workload, network, plan, order["worker"], order["workers"], shared, control)
 

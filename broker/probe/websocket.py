@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 WEBSOCKET: Final = Group("websocket")
 ONLY_WS: Final = ("ws",)
 USUAL_PATHS: Final = ("/mqtt", "/", "/ws")
-SHOWN: Final = 120  # characters of what a web server says
 
 _ADVICE: Final = {
     400: "A proxy that takes the Upgrade header away answers so; it must pass on Upgrade and Connection.",
@@ -67,7 +65,7 @@ async def upgrade(trial: Trial) -> str:
         tried = ", ".join(other for other in USUAL_PATHS if other != path)
         advice = _ADVICE.get(refused.status, f"Not at {tried} either: ask for the path, or try another port.")
     raise Wrong(
-        f"HTTP {status_name(refused.status)} at {path}: {words(refused.text)}",
+        f"HTTP {status_name(refused.status)} at {path}: {refused.text}",
         expected="101 Switching Protocols",
         advice=advice,
     )
@@ -214,14 +212,6 @@ def status_name(status: int) -> str:
         return str(status)
 
 
-def words(text: str) -> str:
-    """What a web server said, in one line: of a page its title."""
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    plain = title[1] if title is not None else re.sub(r"<[^>]*>", " ", text)
-    plain = " ".join(plain.split())
-    return plain if len(plain) <= SHOWN else f"{plain[: SHOWN - 1]}…"
-
-
 async def _refusal(trial: Trial, path: str, subprotocols: Sequence[str]) -> HandshakeRefused | None:
     """How the upgrade is refused; None when it is not. `Wrong` when there is no answer."""
     with trio.CancelScope(deadline=trial.deadline) as scope:
@@ -263,9 +253,7 @@ async def _open(trial: Trial, path: str, subprotocols: Sequence[str], offered: s
                 raise Wrong(
                     refused.text, expected="an offered subprotocol or none", statement="RFC6455-4.2.2"
                 ) from refused
-            raise Lacking(
-                f"{offered or subprotocols[0]} is refused: HTTP {refused.status} {words(refused.text)}"
-            ) from refused
+            raise Lacking(f"{offered or subprotocols[0]} is refused: HTTP {refused.status} {refused.text}") from refused
         except OSError as error:
             raise Wrong(f"cannot connect: {error}") from error
         await trio.aclose_forcefully(opened.stream)

@@ -6,6 +6,7 @@ h11 reads the answer's head, the `websockets` package judges it. Send `request`,
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -21,15 +22,27 @@ if TYPE_CHECKING:
 
 HEAD_BYTES: Final = 16 * 1024
 BODY_BYTES: Final = 2 * 1024  # of a refusal, kept for its reader
+SHOWN: Final = 240  # characters of it that are told
 
 
 class HandshakeRefused(Exception):
-    """The Server opened no WebSocket: `status` is that of HTTP, 0 when no such answer came; `text` says why."""
+    """The Server opened no WebSocket: `status` is that of HTTP, 0 when no such answer came; `text` says why.
+
+    `text` is one line, whatever the Server said: of a page its title.
+    """
 
     def __init__(self, status: int, text: str) -> None:
-        super().__init__(f"HTTP status {status}: {text}" if status else text)
         self.status = status
-        self.text = text
+        self.text = in_one_line(text)
+        super().__init__(f"HTTP status {status}: {self.text}" if status else self.text)
+
+
+def in_one_line(text: str) -> str:
+    """What a web server said: of a page its title, of anything else its words."""
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    plain = title[1] if title is not None else re.sub(r"<[^>]*>", " ", text)
+    plain = " ".join(plain.split())
+    return plain if len(plain) <= SHOWN else f"{plain[: SHOWN - 1]}…"
 
 
 class ClientHandshake:

@@ -323,6 +323,30 @@ async def test_a_broker_that_delivers_nothing_is_not_fast() -> None:
     assert (measured.received, measured.lost) == (0, measured.expected)
 
 
+async def test_a_count_is_not_fed_to_a_broker_that_delivers_nothing() -> None:
+    with trio.fail_after(3):
+        measured = await against(Toy(lambda number, message: []), count=100_000, inflight=5)
+    assert measured.sent == measured.lost < 100
+    assert measured.trouble == {
+        "a message that was not sent, as what was sent before did not come through": 100_000 - measured.sent
+    }
+
+
+async def test_two_runs_at_the_same_topics_are_told_apart() -> None:
+    found: list[Any] = []
+
+    async def one() -> None:
+        found.append(await drive(Workload(url=toy.url, publishers=1, subscribers=1, seconds=0.3, warm_up=0.0)))
+
+    async with serving(Toy()) as toy, trio.open_nursery() as nursery:
+        nursery.start_soon(one)
+        nursery.start_soon(one)
+    assert len(found) == 2
+    for measured in found:
+        assert (measured.lost, measured.repeated, measured.disordered, measured.ok) == (0, 0, 0, False)
+        assert "a message that this run did not send, on 'bench/0'" in next(iter(measured.trouble))
+
+
 async def test_a_broker_that_dies_ends_the_run() -> None:
     with trio.fail_after(3):
         measured = await against(Toy(hang_up_at=10), count=0, seconds=3600.0, warm_up=0.0)

@@ -94,6 +94,7 @@ def order(address: tuple[str, int], **fields: Any) -> bytes:
         "worker": 0,
         "workers": 1,
         "token": "t",
+        "first_source": 7,
         "family": int(socket.AF_INET),
         "address": address,
         "shown": "mqtt://there",
@@ -116,6 +117,7 @@ def test_a_worker_ends_with_its_stdin(process: subprocess.Popen[bytes]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process.stdin.write(order(listener.getsockname(), idle=1))
         process.stdin.flush()
+        listener.settimeout(5)
         connection = listener.accept()[0]
         with connection:
             assert connection.recv(100)[0] == 0x10  # CONNECT, which is not answered

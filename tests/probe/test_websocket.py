@@ -11,7 +11,6 @@ from broker.packets.decode import Decoder, DecoderLimits
 from broker.packets.types import MQTT_5_0
 from broker.packets.wire import read_variable_byte_integer
 from broker.probe.verdict import Outcome
-from broker.probe.websocket import words
 from broker.websocket.frames import TEXT
 from tests.probe.servers import answering, ask, only, scripted
 from tests.probe.webserver import Request, page, right, web
@@ -209,17 +208,3 @@ async def test_text_that_is_refused() -> None:
     async with web(admit=lambda opcode, payload: None if opcode == TEXT else payload) as endpoint:
         verdict = await only(endpoint, "text-frame")
     assert (verdict.outcome, verdict.text) == (Outcome.OK, "the Server closed the Network Connection")
-
-
-@pytest.mark.parametrize(
-    ("said", "shown"),
-    [
-        ("plain", "plain"),
-        ("two\r\n lines", "two lines"),
-        ("<html><head><TITLE>\n404 </TITLE></head><body>x</body>", "404"),
-        ("<h1>Not <b>Found</b></h1>", "Not Found"),
-        ("x" * 200, "x" * 119 + "…"),
-    ],
-)
-def test_words_of_a_page(said: str, shown: str) -> None:
-    assert words(said) == shown

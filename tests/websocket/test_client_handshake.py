@@ -157,3 +157,17 @@ def test_an_answer_of_200_opens_nothing() -> None:
     client = ClientHandshake("h", 80)
     with pytest.raises(HandshakeRefused, match="200"):
         client.feed(door.respond())
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("plain", "plain"),
+        ("two\r\n lines", "two lines"),
+        ("<html><head><TITLE>\n404 </TITLE></head><body>x</body>", "404"),
+        ("<h1>Not <b>Found</b></h1>", "Not Found"),
+        ("x" * 300, "x" * 239 + "…"),
+    ],
+)
+def test_a_refusal_is_told_in_one_line(said: str, shown: str) -> None:
+    assert HandshakeRefused(404, said).text == shown

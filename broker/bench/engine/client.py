@@ -408,6 +408,8 @@ class Client:
         elif isinstance(one, Pubrel) and self.receiver is not None:
             self.receiver.release(one.packet_identifier)
         elif isinstance(one, Disconnect):
+            if self.state == SUBSCRIBING and one.reason >= 0x80 and one.reason != ReasonCode.SERVER_SHUTTING_DOWN:
+                raise self._not_subscribed(one.reason, one.properties.reason_string or "")
             self._lost(f"the broker sent DISCONNECT: {ProtocolError(one.reason, one.properties.reason_string or '')}")
         elif not isinstance(one, Pingresp):
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"a {type(one).__name__.upper()} out of turn")
@@ -443,12 +445,14 @@ class Client:
         assert self.receiver is not None
         granted = suback.reasons[0]
         if granted >= 0x80:
-            detail = suback.properties.reason_string or ""
-            raise refusal(f"the Topic Filter {self._topic_filter!r} of {self.name}", granted, detail)
+            raise self._not_subscribed(granted, suback.properties.reason_string or "")
         if granted < self._network.qos:
             self._network.tally.complain(f"QoS {granted} granted where {self._network.qos} was asked for")
         self.receiver.granted = granted
         self._is_ready()
+
+    def _not_subscribed(self, reason: int, detail: str) -> Refused:
+        return refusal(f"the Topic Filter {self._topic_filter!r} of {self.name}", reason, detail)
 
     def _is_ready(self) -> None:
         self.state = READY
@@ -532,7 +536,10 @@ class Client:
         before = self.state
         if before < READY:
             where = {CONNECTING: "while connecting", UPGRADING: "during the upgrade", INTRODUCED: "before CONNACK"}
-            raise CannotConnect(f"{self._network.shown}: {self.name}: {why} {where.get(before, 'before SUBACK')}")
+            others = self._network.tally.connected
+            hint = f", when {others:,} were connected: it may take no more" if others and before < SUBSCRIBING else ""
+            told = f"{why} {where.get(before, 'before SUBACK')}{hint}"
+            raise CannotConnect(f"{self._network.shown}: {self.name}: {told}")
         tally = self._network.tally
         tally.disconnected += 1
         tally.complain(why)

@@ -110,7 +110,7 @@ class Loop:
         if workload.payload > READ_BYTES // 2:
             self.network.read_bytes = READ_MORE_BYTES
         qos = workload.qos
-        sources = Sources(plan.topics, workload.payload, workload.version)
+        sources = Sources(plan.topics, workload.payload, workload.version, plan.first_source)
         self._sources = sources
         place = 0
         for number, topic_filter in enumerate(plan.filters):
@@ -144,6 +144,7 @@ class Loop:
                     self._spacing,
                     workload.inflight,
                     quota,
+                    plan.first_source,
                 )
                 publisher.fan = here
                 publisher.arrivals = arrivals

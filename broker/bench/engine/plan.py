@@ -40,10 +40,13 @@ def expand(template: str, number: int, others: int, client_identifier: str, user
 class Plan:
     """All Clients of `workload` by kind and number.
 
-    `receivers` has the audiences of each publisher. With `echo` the subscribers are the publishers themselves.
+    `receivers` has the audiences of each publisher. With `echo` the subscribers are the publishers themselves. In
+    payloads the publishers are numbered from `first_source` on, which is another in each run: whoever measures at the
+    same topics at the same time is told apart.
     """
 
-    def __init__(self, workload: Workload, user_name: str, token: str, workers: int) -> None:
+    def __init__(self, workload: Workload, user_name: str, token: str, workers: int, first_source: int = 0) -> None:
+        self.first_source = first_source
         self._prefix = f"{workload.client_prefix}-{token}-"
         subscribers = workload.publishers if workload.echo else workload.subscribers
         subscriber_kind = "p" if workload.echo else "s"

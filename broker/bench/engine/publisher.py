@@ -41,7 +41,8 @@ class Publisher:
     """One publisher's state; `number` is its own among all publishers of the run, of which there are `of`.
 
     `spacing` is the nanoseconds between two messages of all publishers together, 0.0 in a closed loop, which `inflight`
-    bounds; `quota` is how many messages it may send in all. `ready` is the list of those who may have room.
+    bounds; `quota` is how many messages it may send in all. `ready` is the list of those who may have room. In payloads
+    its number is counted from `first_source`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Publisher:
         spacing: float,
         inflight: int,
         quota: int,
+        first_source: int = 0,
     ) -> None:
         self.number = number
         self.sequence = 0  # of the next message
@@ -86,7 +88,7 @@ class Publisher:
 
         head, self.packet_bytes = publish_head(topic.encode(), payload_bytes, qos, version)
         self._filler = filler(payload_bytes)
-        own = number.to_bytes(4, "big")
+        own = (first_source + number).to_bytes(4, "big")
         gap = "x" if version == MQTT_5_0 else ""
         if qos:
             self._head = head

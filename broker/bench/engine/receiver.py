@@ -36,10 +36,14 @@ def packet_end(data: bytes, at: int, size: int) -> int:
 
 
 class Sources:
-    """What all subscribers of a worker know of the publishers: their topics, and what of theirs has arrived."""
+    """What all subscribers of a worker know of the publishers: their topics, and what of theirs has arrived.
 
-    def __init__(self, topics: list[str], payload_bytes: int, version: int) -> None:
+    A payload names its source: the publisher's number, counted from `first`.
+    """
+
+    def __init__(self, topics: list[str], payload_bytes: int, version: int, first: int = 0) -> None:
         self.topics = topics
+        self.first = first
         self.payload_bytes = payload_bytes
         self.version = version
         self.filler = filler(payload_bytes) if topics else filler(STAMP_BYTES + FOREIGN_BEGINNING)
@@ -47,12 +51,12 @@ class Sources:
         self.changed: list[Arrivals] = []  # of these, what other workers are to be told
         self._heads: dict[int, tuple[bytes, int]] = {}
 
-    def head(self, source: int, qos: int) -> tuple[bytes, int]:
+    def head(self, number: int, qos: int) -> tuple[bytes, int]:
         """How the packets of a publisher begin and how long they are, where they come with `qos`."""
-        found = self._heads.get(source << 2 | qos)
+        found = self._heads.get(number << 2 | qos)
         if found is None:
-            found = publish_head(self.topics[source].encode(), self.payload_bytes, qos, self.version)
-            self._heads[source << 2 | qos] = found
+            found = publish_head(self.topics[number].encode(), self.payload_bytes, qos, self.version)
+            self._heads[number << 2 | qos] = found
         return found
 
 
@@ -84,7 +88,7 @@ class Receiver:
         histogram = tally.latency
         of_5_0 = sources.version == MQTT_5_0
         unpack = STAMP.unpack_from
-        number = -1
+        last_source = -1
         flow: Flow | None = None
         received = 0
         unique = 0
@@ -112,8 +116,8 @@ class Receiver:
             sequence: int
             due: int
             source, sequence, due = unpack(data, payload)
-            if source != number:
-                number = source
+            if source != last_source:
+                last_source = source
                 flow = self._flows.get(source)
                 if flow is None:
                     flow = self._new_flow(source)
@@ -178,10 +182,11 @@ class Receiver:
     def _new_flow(self, source: int) -> Flow | None:
         """The Flow of a publisher that was not met before; None where none of its messages may come here."""
         sources = self._sources
-        arrivals = sources.arrivals.get(source)
-        if arrivals is None or not matches(self.topic_filter, sources.topics[source]):
+        number = source - sources.first
+        arrivals = sources.arrivals.get(number)
+        if arrivals is None or not matches(self.topic_filter, sources.topics[number]):
             return None
-        head, size = sources.head(source, self.granted)
+        head, size = sources.head(number, self.granted)
         flow = self._flows[source] = Flow(head, size, arrivals, self.shared)
         return flow
 
@@ -219,9 +224,12 @@ class Receiver:
         if flow is None:
             if not publish.retain:  # a retained message was there before the run
                 tally.corrupted += 1
-                tally.complain(f"a message that this run did not send, on {publish.topic[:80]!r}")
+                tally.complain(
+                    f"a message that this run did not send, on {publish.topic[:80]!r} (a run beside it needs a -t of "
+                    "its own)"
+                )
             return
-        if publish.topic != sources.topics[source]:
+        if publish.topic != sources.topics[source - sources.first]:
             tally.corrupted += 1
             tally.complain("a message on another topic than the one that it was sent to")
         elif payload[STAMP_BYTES:] != sources.filler:

@@ -143,7 +143,7 @@ def wrong(measured: Measured) -> list[str]:
     """What must not happen and did; empty where the run is sound."""
     of = f" of {measured.expected:,}" if measured.expected else ""
     told = [
-        f"{number:,}{of} messages {what}"
+        f"{number:,}{of if number <= measured.expected else ''} messages {what}"
         for number, what in (
             (measured.disordered, "came out of order"),
             (measured.corrupted, "came corrupted"),
@@ -155,19 +155,23 @@ def wrong(measured: Measured) -> list[str]:
         told.append(f"{_count(measured.disconnected, 'connection')} ended unasked")
         if measured.lost:
             told.append(f"{measured.lost:,}{of} messages never arrived")
+    elif measured.lost and measured.lost == measured.expected:
+        told.append(f"not one{of} messages arrived: may these Clients publish and subscribe to these topics?")
     return told + [f"{text}{f' ({times:,} times)' if times > 1 else ''}" for text, times in measured.trouble.items()]
 
 
 def limits(run: Round, workload: Workload) -> list[str]:
     """Whether the generator was what limited, or nobody, and whether it kept the rate that was asked for."""
     measured = run.measured
-    told = []
+    told: list[str] = []
+    if measured.disconnected:
+        return told
     if measured.busiest >= BUSY:
         told.append(
             f"The generator was the bottleneck: a worker used {measured.busiest:.0%} of a core, and the broker may do "
             "more than this. Give it more --workers, or another machine."
         )
-    elif not workload.rate and not workload.count and measured.sent and not workload.echo:
+    elif not (workload.rate or workload.count or workload.echo) and measured.sent and not wrong(measured):
         used = METRICS["broker_load"].of(run)
         if used is not None and used < BUSY:
             told.append(

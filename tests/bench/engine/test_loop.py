@@ -268,6 +268,41 @@ def test_a_filter_that_is_refused_is_told(serve: Any) -> None:
         served.run()
 
 
+@pytest.mark.parametrize(
+    ("reason", "error", "words"),
+    [
+        (
+            ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+            Refused,
+            "Topic Filter 'bench/0' of subscriber 0: 0x9E shared subscriptions not supported: no words",
+        ),
+        (ReasonCode.SERVER_SHUTTING_DOWN, CannotConnect, "0x8B server shutting down: no words before SUBACK"),
+    ],
+)
+def test_a_disconnect_instead_of_suback(serve: Any, reason: ReasonCode, error: type[Exception], words: str) -> None:
+    served = serve(subscribers=1)
+    properties = Properties()
+    properties.reason_string = "no words"
+    served.loop.run(monotonic_ns() + STEP)
+    served.accept()
+    disconnect = encode(Disconnect(reason, properties), 5)
+    served.peers[0].socket.sendall(encode(Connack(ReasonCode.SUCCESS), 5) + disconnect)
+    with pytest.raises(error, match=words):
+        served.loop.run(monotonic_ns() + SECOND)
+
+
+def test_who_is_turned_away_when_others_are_connected_may_be_one_too_many(serve: Any) -> None:
+    served = serve(idle=2, connect_rate=50.0)
+    served.loop.run(monotonic_ns() + STEP)
+    served.accept()
+    served.peers[0].socket.sendall(encode(Connack(ReasonCode.SUCCESS), 5))
+    served.loop.run(monotonic_ns() + SECOND // 25)
+    served.accept()
+    served.peers[1].socket.close()
+    with pytest.raises(CannotConnect, match="before CONNACK, when 1 were connected: it may take no more"):
+        served.loop.run(monotonic_ns() + SECOND)
+
+
 def test_a_lower_qos_than_asked_for_is_trouble(serve: Any) -> None:
     served = serve(subscribers=1, qos=2)
     served.granted = 1

@@ -107,6 +107,14 @@ def test_a_publisher_that_is_not_in_the_run_is_corrupted() -> None:
     assert "did not send" in next(iter(subscriber.tally.trouble))
 
 
+def test_a_run_beside_this_one_is_told_apart() -> None:
+    subscriber = Subscriber()
+    subscriber.sources.first = 1_000
+    subscriber.take(subscriber.message(0, source=1_001, topic="bench/1"), subscriber.message(0, topic="bench/0"))
+    assert (subscriber.tally.unique, faults(subscriber)) == (1, (0, 0, 1))
+    assert "did not send, on 'bench/0' (a run beside it needs a -t of its own)" in next(iter(subscriber.tally.trouble))
+
+
 @pytest.mark.parametrize("due", [NOW + 1, NOW - OLDEST - 1])
 def test_a_time_that_cannot_be_is_corrupted(due: int) -> None:
     subscriber = Subscriber()

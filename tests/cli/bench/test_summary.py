@@ -139,6 +139,11 @@ def test_what_qos_allows_is_told_and_no_fault() -> None:
     [
         ({"disordered": 2}, ["2 of 1,234,567 messages came out of order"]),
         ({"corrupted": 3}, ["3 of 1,234,567 messages came corrupted"]),
+        ({"corrupted": 2_000_000}, ["2,000,000 messages came corrupted"]),
+        (
+            {"received": 0, "lost": 1_234_567},
+            ["not one of 1,234,567 messages arrived: may these Clients publish and subscribe to these topics?"],
+        ),
         ({"refused": 4, "expected": 0}, ["4 messages were refused by the broker"]),
         ({"disconnected": 1}, ["1 connection ended unasked"]),
         ({"disconnected": 2, "lost": 7}, ["2 connections ended unasked", "7 of 1,234,567 messages never arrived"]),
@@ -161,6 +166,8 @@ def test_what_limited_is_told() -> None:
     (nobody,) = limits(one(sound(), cpu=5.0), PAIR)
     assert nobody.startswith("Neither the broker (50% of a core) nor the generator (63%) was at its limit")
     assert limits(one(sound(), cpu=9.5), PAIR) == []
+    assert limits(one(sound(disconnected=1, busiest=0.97)), PAIR) == []  # it ended before there was anything to limit
+    assert limits(one(sound(lost=1_234_567), cpu=0.1), PAIR) == []
     for workload in (replace(PAIR, rate=1.0), replace(PAIR, count=5), replace(PAIR, echo=True)):
         assert limits(one(sound(), cpu=5.0), workload) == []
 
