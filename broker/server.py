@@ -225,7 +225,7 @@ async def run(
 
 
 def usage_of_process() -> tuple[float, int]:
-    """CPU seconds of this process, user and system, and its resident bytes: 0 where the system tells only their peak."""
+    """CPU seconds of this process, user and system, and its resident bytes: 0 where only their peak is told."""
     resident = 0
     if sys.platform == "linux":
         with suppress(OSError), open("/proc/self/statm", "rb") as file:

@@ -23,12 +23,14 @@ from broker.bench.errors import BenchError, CannotConnect
 from broker.bench.identity import software
 from broker.bench.meter import Meter
 from broker.bench.processes import is_here, listening_on
+from broker.bench.sys_meter import SysMeter
 from broker.client import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.bench.measured import Measured
+    from broker.bench.processes import Usage
     from broker.bench.workload import Workload
 
 ROUNDS: Final = 6  # the fewest that give a confidence of 95 % (broker/bench/statistics.py)
@@ -79,8 +81,9 @@ async def compare(
     """Run `workload` against each of `subjects` in each of `rounds`; with one subject and one round it is a plain run.
 
     `connections` are opened for what a connect costs and a connection weighs; 0 leaves that out. A subject without a
-    `pid` gets that of the process that listens at its URL, where that is on this machine and can be seen. `seen` is
-    called after each round with all whole rounds until then: what is there to tell when it is ended early.
+    `pid` gets that of the process that listens at its URL, where that is on this machine and can be seen; where it
+    cannot, the broker is asked what it says of its process in `$SYS`. `seen` is called after each round with all whole
+    rounds until then: what is there to tell when it is ended early.
 
     Raises what `drive` raises: BenchError and its kind, CannotConnect only for a subject that was never reached.
     ValueError for no subjects, no rounds, or two subjects of one name; NoSuchProcess for a `pid` that there is not.
@@ -160,7 +163,7 @@ class _Run:
         self.progress = progress
         self.seen = seen
         self.result = Comparison(subjects=subjects, workload=replace(workload, url=subjects[0].url))
-        self.meters: dict[int, Meter] = {}
+        self.meters: dict[str, Meter | SysMeter] = {}  # by label
         self.nursery: trio.Nursery | None = None
         self.planned = _plan(workload, len(subjects), rounds, connections)
         self.began = time.monotonic()
@@ -169,19 +172,17 @@ class _Run:
         self.reached: set[str] = set()  # labels
 
     async def all(self) -> Comparison:
-        for each in self.subjects:
-            if each.pid is not None and each.pid not in self.meters:
-                self.meters[each.pid] = Meter(each.pid)
-            elif each.pid is None:
-                self.result.notes.append(
-                    f"{each.label}: the broker's process cannot be seen from here, so that its CPU and memory are "
-                    "not known; --pid names it where it runs on this machine."
-                )
+        processes = {each.pid: Meter(each.pid) for each in self.subjects if each.pid is not None}
         await self._ask_who_they_are()
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
-            for meter in self.meters.values():
+            for meter in processes.values():
                 nursery.start_soon(meter.run)
+            for each in self.subjects:
+                if each.pid is not None:
+                    self.meters[each.label] = processes[each.pid]
+                else:
+                    await self._listen(each, nursery)
             if self.connections:
                 await self._memory()
             if len(self.subjects) * self.rounds > 1:
@@ -197,6 +198,23 @@ class _Run:
             nursery.cancel_scope.cancel()
         return self._so_far()
 
+    async def _listen(self, subject: Subject, nursery: trio.Nursery) -> None:
+        """To what the broker says of its process, which is not seen."""
+        meter = SysMeter()
+        await nursery.start(meter.run, subject, self._workload(subject))
+        if meter.told:
+            self.meters[subject.label] = meter
+            self.result.notes.append(
+                f"{subject.label}: the broker's process cannot be seen from here; its CPU and memory are what it says "
+                "of itself every second in $SYS/broker/process/."
+            )
+        else:
+            self.result.notes.append(
+                f"{subject.label}: the broker's process cannot be seen from here, and the broker says nothing of it in "
+                "$SYS/broker/process/, so that its CPU and memory are not known; --pid names it where it runs on this "
+                "machine."
+            )
+
     async def _ask_who_they_are(self) -> None:
         for at, each in enumerate(self.subjects):
             if not each.software:
@@ -208,8 +226,8 @@ class _Run:
         runs = sorted(self.result.rounds, key=lambda each: (each.number, order[each.subject]))
         return replace(self.result, rounds=runs, memory=dict(self.result.memory), notes=list(self.result.notes))
 
-    def _meter(self, subject: Subject) -> Meter | None:
-        return self.meters.get(subject.pid) if subject.pid is not None else None
+    def _meter(self, subject: Subject) -> Meter | SysMeter | None:
+        return self.meters.get(subject.label)
 
     def _workload(self, subject: Subject) -> Workload:
         workload = replace(self.workload, url=subject.url)
@@ -241,11 +259,11 @@ class _Run:
                 meter = self._meter(each)
                 await nursery.start(self._hold, each, max(1, self.connections // 2))
                 await trio.sleep(_SETTLE)
-                before = meter.look() if meter is not None else None
+                before = await meter.fresh() if meter is not None else None
                 await nursery.start(self._hold, each, self.connections)
                 await trio.sleep(_SETTLE)
-                after = meter.look() if meter is not None else None
-                if before is not None and after is not None:
+                after = await meter.fresh() if meter is not None else None
+                if before is not None and after is not None and before.rss and after.rss:
                     growth = max(0, after.rss - before.rss)
                     self.result.memory[each.label] = Memory(connections=self.connections, growth=growth)
             nursery.cancel_scope.cancel()
@@ -283,7 +301,7 @@ class _Run:
         window = _Window(meter, self.nursery)
         measured = await self._drive("load", subject, self._workload(subject), window.see)
         self.finished["load"] += self.planned["load"] / (len(self.subjects) * self.rounds)
-        cpu, rss = window.cost(measured.seconds)
+        cpu, rss = await window.cost(measured.seconds)
         self.result.rounds.append(
             Round(
                 subject=subject.label,
@@ -299,18 +317,35 @@ class _Run:
     async def _open(self, subject: Subject) -> Connections:
         """Open connections and close them again."""
         meter = self._meter(subject)
-        before = meter.look() if meter is not None else None
-        cpu: list[float] = []
+        if meter is None:
+            measured = await self._drive("connect", subject, self._idle(subject, self.connections, _HOLD))
+            cpu = None
+        else:
+            measured, cpu = await self._open_seen(subject, meter)
+        self.finished["connect"] += self.planned["connect"] / (len(self.subjects) * self.rounds)
+        return Connections(measured=measured, cpu=cpu)
+
+    async def _open_seen(self, subject: Subject, meter: Meter | SysMeter) -> tuple[Measured, float | None]:
+        """The same, and the CPU seconds until the last is there, as soon as the meter knows them."""
+        before = await meter.fresh()
+        after: list[Usage | None] = []
+        all_there = trio.Event()
 
         def see(run: driver.Progress) -> None:
-            if run.connected >= self.connections and meter is not None and before is not None and not cpu:
-                after = meter.look()
-                if after is not None:
-                    cpu.append(after.cpu - before.cpu)
+            if run.connected >= self.connections:
+                all_there.set()
 
-        measured = await self._drive("connect", subject, self._idle(subject, self.connections, _HOLD), see)
-        self.finished["connect"] += self.planned["connect"] / (len(self.subjects) * self.rounds)
-        return Connections(measured=measured, cpu=cpu[0] if cpu else None)
+        async def look() -> None:
+            await all_there.wait()
+            after.append(await meter.fresh())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            idle = self._idle(subject, self.connections, _HOLD + meter.latency)
+            measured = await self._drive("connect", subject, idle, see)
+            nursery.cancel_scope.cancel()
+        last = after[0] if after else None
+        return measured, last.cpu - before.cpu if before is not None and last is not None else None
 
     async def _drive(
         self, stage: str, subject: Subject, workload: Workload, see: Callable[[driver.Progress], None] | None = None
@@ -359,7 +394,7 @@ class _Run:
 class _Window:
     """The measured seconds of one run, as the broker's process saw them."""
 
-    def __init__(self, meter: Meter | None, nursery: trio.Nursery | None) -> None:
+    def __init__(self, meter: Meter | SysMeter | None, nursery: trio.Nursery | None) -> None:
         self.meter = meter
         self.nursery = nursery
         self.began: float | None = None
@@ -372,10 +407,8 @@ class _Window:
         if self.nursery is not None and run.seconds:
             self.nursery.start_soon(self.meter.look_at, self.began + run.seconds)
 
-    def cost(self, seconds: float) -> tuple[float | None, int | None]:
+    async def cost(self, seconds: float) -> tuple[float | None, int | None]:
         """CPU seconds, and resident bytes at the end; None where they are not known."""
         if self.meter is None or self.began is None:
             return None, None
-        self.meter.look()
-        end = self.began + seconds
-        return self.meter.cpu_between(self.began, end), self.meter.rss_at(end)
+        return await self.meter.cost(self.began, self.began + seconds)

@@ -21,6 +21,8 @@ _INTERVAL: Final = 0.1 if sys.platform == "linux" else 0.5  # seconds; elsewhere
 class Meter:
     """Of one process and its descendants. `run` samples until it is cancelled or the process has ended."""
 
+    latency: Final = 0.0  # seconds that `fresh` takes
+
     def __init__(self, pid: int) -> None:
         """NoSuchProcess where there is none."""
         self._processes = Processes(pid)
@@ -45,6 +47,15 @@ class Meter:
         """A sample at `moment` of time.monotonic()."""
         await trio.sleep(max(0.0, moment - time.monotonic()))
         self.look()
+
+    async def fresh(self) -> Usage | None:
+        """The same as `look`, for who would wait too."""
+        return self.look()
+
+    async def cost(self, begin: float, end: float) -> tuple[float | None, int | None]:
+        """CPU seconds between two moments of time.monotonic(), and resident bytes at the end; None where not known."""
+        self.look()
+        return self.cpu_between(begin, end), self.rss_at(end)
 
     def cpu_between(self, begin: float, end: float) -> float | None:
         """CPU seconds between two moments of time.monotonic(); None where that time was not watched."""

@@ -82,9 +82,7 @@ class Broker:
         self.subscriptions = SubscriptionTree(self.limits.topic_cache)
         self.retained = RetainedMessages(self.limits.retained_messages, self.limits.retained_bytes)
         self.watchers: tuple[Watcher, ...] = ()
-        self.process: Callable[[], tuple[float, int]] | None = (
-            None  # CPU seconds, resident bytes
-        )
+        self.process: Callable[[], tuple[float, int]] | None = None  # CPU seconds, resident bytes
         self.connections: dict[Connection, None] = {}
         self.dirty: list[Outbox] = []
         self.staging: dict[Connection, None] = {}  # connections with acknowledgements that wait for the store
