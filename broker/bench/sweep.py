@@ -152,14 +152,13 @@ async def sweep(
     points until then, the last of them with its whole rounds. Raises what `compare` raises.
     """
     points = points_of(axes)
+    of_each = estimate_one(workload, subjects=len(subjects), rounds=rounds, connections=0)
     found: list[Point] = []
     for number, point in enumerate(points):
 
         def tell(one: Progress, number: int = number, point: Mapping[str, float] = point) -> None:
             if progress is not None:
-                left = (len(points) - number - 1) * estimate_one(
-                    workload, subjects=len(subjects), rounds=rounds, connections=0
-                )
+                left = (len(points) - number - 1) * of_each
                 done = (number + one.done) / len(points)
                 progress(replace(one, done=done, remaining=one.remaining + left), point)
 
