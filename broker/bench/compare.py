@@ -199,9 +199,10 @@ class _Run:
         return self._so_far()
 
     async def _listen(self, subject: Subject, nursery: trio.Nursery) -> None:
-        """To what the broker says of its process, which is not seen."""
+        """To what the broker says of its process, which is not seen; who did not say its name says nothing there."""
         meter = SysMeter()
-        await nursery.start(meter.run, subject, self._workload(subject))
+        if subject.software:
+            await nursery.start(meter.run, subject, self._workload(subject))
         if meter.told:
             self.meters[subject.label] = meter
             self.result.notes.append(

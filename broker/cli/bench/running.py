@@ -7,6 +7,7 @@ worker and no broker of our own outlives the command.
 from __future__ import annotations
 
 import signal
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from broker.bench.errors import BenchError, CannotConnect, Refused
 from broker.bench.meter import Meter
 from broker.bench.own_broker import own_broker
 from broker.bench.processes import NoSuchProcess, is_here, listening_on
+from broker.bench.sys_meter import SysMeter
 from broker.cli import errors
 from broker.client import parse
 
@@ -190,7 +192,7 @@ async def drive_until(
 class Watched:
     """`drive_until` that sees what idle connections cost the broker."""
 
-    def __init__(self, interruption: Interruption, meter: Meter | None) -> None:
+    def __init__(self, interruption: Interruption, meter: Meter | SysMeter | None) -> None:
         self.growth: int | None = None  # bytes that the broker grew by while they were opened
         self.cpu: float | None = None  # seconds that it took
         self._interruption = interruption
@@ -199,18 +201,37 @@ class Watched:
     async def __call__(
         self, workload: Workload, *, workers: int = 0, progress: Callable[[RunProgress], None] | None = None
     ) -> Measured:
-        before = self._meter.look() if self._meter is not None and workload.idle else None
+        before = await self._meter.fresh() if self._meter is not None and workload.idle else None
+        complete = 0.0  # time.monotonic() at which all were there
 
         def weigh(state: RunProgress) -> None:
+            nonlocal complete
             if before is not None and self._meter is not None and state.connected == state.of:
+                complete = complete or time.monotonic()
                 after = self._meter.look()
-                if after is not None:
-                    self.growth = max(0, after.rss - before.rss)
+                if after is not None and after.at >= complete:
+                    if before.rss and after.rss:
+                        self.growth = max(0, after.rss - before.rss)
                     self.cpu = self.cpu or after.cpu - before.cpu
             if progress is not None:
                 progress(state)
 
         return await drive_until(self._interruption, workload, workers=workers, progress=weigh, partly=True)
+
+
+@asynccontextmanager
+async def watching(subject: Subject, workload: Workload) -> AsyncIterator[Meter | SysMeter | None]:
+    """What sees the broker's process while connections are only held; None where they are not, or nothing does."""
+    if not workload.idle:
+        yield None
+    elif subject.pid is not None:
+        yield Meter(subject.pid)
+    else:
+        meter = SysMeter()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(meter.run, subject, workload)
+            yield meter if meter.told else None
+            nursery.cancel_scope.cancel()
 
 
 async def run_one(
@@ -223,24 +244,28 @@ async def run_one(
 ) -> Comparison | None:
     """Run `workload` once, or as much of it as there was until a signal came; None where that is nothing."""
     workload = replace(workload, url=subject.url)
-    meter = Meter(subject.pid) if workload.idle and subject.pid is not None else None
-    watched = Watched(interruption, meter)
+    growth: int | None = None
+    cpu: float | None = None
     comparison: Comparison | None = None
     try:
-        if meter is not None:
-            first = replace(workload, idle=min(FIRST, workload.idle), seconds=0.1, connect_rate=0.0)
-            await drive_until(interruption, first, workers=1, progress=None, partly=False)
-        comparison = await compare(
-            [subject], workload, drive=watched, rounds=1, connections=0, workers=workers, progress=progress
-        )
+        async with watching(subject, workload) as meter:
+            if meter is not None:
+                first = replace(workload, idle=min(FIRST, workload.idle), seconds=0.1, connect_rate=0.0)
+                await drive_until(interruption, first, workers=1, progress=None, partly=False)
+            watched = Watched(interruption, meter)
+            comparison = await compare(
+                [subject], workload, drive=watched, rounds=1, connections=0, workers=workers, progress=progress
+            )
+            growth, cpu = watched.growth, watched.cpu
     except* Ended:
         pass
     if comparison is None or (interruption.number and not anything(comparison.rounds[0].measured)):
         return None
-    if watched.growth is not None:
+    if cpu is not None:
         (run,) = comparison.rounds
-        run.connections = Connections(measured=run.measured, cpu=watched.cpu)
-        comparison.memory[subject.label] = Memory(connections=workload.idle, growth=watched.growth)
+        run.connections = Connections(measured=run.measured, cpu=cpu)
+    if growth is not None:
+        comparison.memory[subject.label] = Memory(connections=workload.idle, growth=growth)
     if interruption.number:
         comparison.notes.append("Ended by a signal, before its time.")
     return comparison

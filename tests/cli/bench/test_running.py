@@ -158,6 +158,24 @@ async def test_idle_connections_are_weighed(served: Served) -> None:
     assert comparison.notes == []
 
 
+async def test_a_broker_that_is_not_seen_weighs_them_itself(served: Served) -> None:
+    comparison = await run_one(
+        Subject(label="unix", url=served.unix),
+        Workload(url=served.unix, idle=40, seconds=1.4, warm_up=0.0),
+        workers=1,
+        progress=lambda progress: None,
+        interruption=Interruption(),
+    )
+    assert comparison is not None
+    (run,) = comparison.rounds
+    assert run.connections is not None
+    assert run.connections.cpu is not None
+    assert 0 < run.connections.cpu < 5
+    assert comparison.memory["unix"].connections == 40
+    (note,) = comparison.notes
+    assert note.endswith("its CPU and memory are what it says of itself every second in $SYS/broker/process/.")
+
+
 async def test_a_signal_ends_a_run_with_what_was_seen(served: Served) -> None:
     interruption = Interruption()
 
