@@ -158,7 +158,13 @@ def target(
     will_qos: int,
     will_retain: bool,
 ) -> Target:
-    """Raises click.UsageError where the options contradict each other. `BROKER_URL` stands in for all of -L -h -p."""
+    """Raises click.UsageError where the options contradict each other. `BROKER_URL` stands in for all of -L -h -p.
+
+    What was given empty, an unset variable of a shell perhaps, is no default: it may be another broker that was meant.
+    """
+    for option, value in (("-L", url), ("-h", host), ("--unix", unix)):
+        if value is not None and not value.strip():
+            raise click.UsageError(f"{option} is empty: say where to connect, or leave it out.")
     spoken = [name for name, value in (("-L", url), ("-h", host or port), ("--unix", unix)) if value]
     if len(spoken) > 1:
         raise click.UsageError(f"{' and '.join(spoken)} each say where to connect; give one.")
@@ -175,7 +181,11 @@ def target(
     if pw is not None and password_file is not None:
         raise click.UsageError("-P and --password-file each give a password; give one.")
     if password_file is not None:
-        password = password_file.read_text().rstrip("\r\n")
+        try:
+            password = password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise click.UsageError(f"--password-file {password_file}: {said}.") from error
     password = pw if pw is not None else password or os.environ.get("BROKER_PASSWORD")
     if id_prefix is not None:
         if client_identifier is not None:

@@ -68,11 +68,16 @@ def run(work: Callable[[], Awaitable[int]], *, signals: bool = True, quiet: bool
 
     code = errors.FAILURE
     failure: click.ClickException | None = None
+    unread = False
     try:
         code = trio.run(main)
+    except* BrokenPipeError:
+        unread = True
     except* (ClientError, click.ClickException) as group:
         error = _first(group)
         failure = error if isinstance(error, click.ClickException) else as_failure(error)
+    if unread:  # by whom stdout was for: click ends quietly then, where it sees the error alone
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     if failure is not None and not quiet:
         raise failure
     code = failure.exit_code if failure is not None else code

@@ -94,6 +94,19 @@ def test_sessions_identifiers_and_wills() -> None:
     assert will == WillOptions(topic="w", payload=b"gone", qos=1, retain=True)
 
 
+@pytest.mark.parametrize("option", ["-L", "-h", "--unix"])
+def test_an_unset_variable_is_no_default(option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} is empty: say where to connect, or leave it out"):
+        parse(option, " ")
+
+
+def test_a_password_file_that_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="it is no text in UTF-8"):
+        parse("--password-file", str(file))
+
+
 def test_a_password_out_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("s3cret\n")

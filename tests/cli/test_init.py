@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -85,6 +86,18 @@ def test_run_gives_the_exit_code_and_shows_errors(capsys: pytest.CaptureFixture[
     assert run(["--version"]) == 0
     assert run(["serv"]) == 2
     assert "Did you mean 'serve'?" in capsys.readouterr().err
+
+
+def test_a_terminal_that_lacks_a_character_shows_another() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "from broker.cli import main; main(['µs'])"],
+        check=False,
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"},
+    )
+    assert told.returncode == 2
+    assert b"No such command '?s'" in told.stderr
+    assert b"Traceback" not in told.stderr
 
 
 def test_run_gives_130_for_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,12 @@ def test_other_errors_are_bugs_and_stay_what_they_are() -> None:
         run(Raising(KeyError("bug")), signals=False)
 
 
+@pytest.mark.parametrize("signals", [True, False])
+def test_a_reader_who_left_is_told_of_alone(signals: bool) -> None:
+    with pytest.raises(BrokenPipeError):
+        run(Raising(BrokenPipeError()), signals=signals)
+
+
 def test_the_exit_code_of_the_work() -> None:
     async def work() -> int:
         return 27

@@ -204,6 +204,16 @@ async def test_what_is_not_available_is_not_asked_for(name: str, announced: str,
     assert (verdict.outcome, "announced as not available" in verdict.text) == (outcome, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("subscription-identifiers", "those of one Subscription"), ("system-topics", "TrioMQ version ")],
+)
+async def test_what_can_do_without_wildcards_is_asked_without_them(name: str, text: str) -> None:
+    async with Tampered(wildcard_subscription_available=False).serving() as endpoint:
+        verdict = await only(endpoint, name)
+    assert (verdict.outcome, verdict.text.startswith(text)) == (Outcome.OK, True)
+
+
 async def test_a_topic_filter_that_is_refused_is_legal() -> None:
     async with Tampered(subacked(0x87)).serving() as endpoint:
         verdicts, result = await ask(endpoint, "permission", "plus")
