@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 KEPT: Final = 0.98  # share of the asked rate below which it was not kept
 FEW: Final = 10  # connections, of which percentiles say nothing
+SHORT: Final = 0.1  # seconds of which the share of a core says nothing
+STARVED: Final = 0.1  # share of the time that a worker may wait for a core before it is told
 LATE: Final = 0.01  # seconds that a message may be sent late before it is told
 _PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 
@@ -115,7 +117,7 @@ def _broker(comparison: Comparison, run: Round) -> list[tuple[str, str]]:
 def _generator(measured: Measured) -> list[tuple[str, str]]:
     if not measured.workers:
         return []
-    busy = f", the busiest at {measured.busiest:.0%} of a core" if measured.seconds else ""
+    busy = f", the busiest at {measured.busiest:.0%} of a core" if measured.seconds > SHORT else ""
     return [("generator", f"{_count(measured.workers, 'worker')}{busy}")]
 
 
@@ -178,6 +180,11 @@ def limits(run: Round, workload: Workload) -> list[str]:
                 f"Neither the broker ({used:.0%} of a core) nor the generator ({measured.busiest:.0%}) was at its "
                 "limit: more --inflight or --clients would send more, or others use this machine."
             )
+    if measured.starved >= STARVED and measured.seconds > SHORT:
+        told.append(
+            f"The generator waited for a core that others had for {measured.starved:.0%} of the time; latency "
+            "includes it."
+        )
     if workload.rate and measured.seconds and measured.sent < KEPT * workload.rate * measured.seconds:
         told.append(
             f"{measured.sent / measured.seconds:,.0f} messages a second were sent, of {workload.rate:,g} asked for; "
@@ -195,7 +202,7 @@ def percentiles(histogram: Histogram) -> str:
 
 
 def _rate(count: int, wire: int, seconds: float) -> str:
-    told = f"{count:,} messages"
+    told = _count(count, "message")
     if seconds:
         told += f", {count / seconds:,.0f}/s"
     return f"{told}, {wire / seconds / 1e6:,.2f} MB/s" if seconds and wire else told

@@ -181,6 +181,19 @@ def test_a_rate_that_was_not_kept_is_told() -> None:
     ]
 
 
+def test_others_on_the_same_machine_are_told() -> None:
+    assert limits(one(sound(starved=0.24)), PAIR) == [
+        "The generator waited for a core that others had for 24% of the time; latency includes it."
+    ]
+    assert limits(one(sound(starved=0.05)), PAIR) == []
+
+
+def test_one_message_and_no_time() -> None:
+    lines = told(one(sound(sent=1, seconds=0.01)))
+    assert any(line.startswith("  sent          1 message, 100/s") for line in lines)
+    assert "  generator     1 worker" in lines
+
+
 def test_percentiles() -> None:
     exact = histogram(*(number / 1e6 for number in range(1, 201)))  # 1 to 200 ns
     assert percentiles(exact) == "p50 100 ns, p90 180 ns, p99 198 ns, p99.9 200 ns, max 200 ns"
