@@ -13,9 +13,13 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PROC: Final = Path("/proc")
 _LISTENING: Final = "0A"  # the kernel's number of the state, in /proc/net/tcp
@@ -121,20 +125,51 @@ def read_ps(text: str, root: int) -> dict[int, tuple[float, int]]:
     return found
 
 
-def pin(pid: int, cpus: set[int]) -> None:
-    """Let a process (0 is this one) run on these CPUs alone, and so what it starts from now on.
-
-    ValueError, which says why, where that is not possible.
-    """
+def check_cpus(cpus: set[int]) -> None:
+    """ValueError, which says why, where a process of ours cannot be bound to these CPUs."""
     if sys.platform != "linux":
         raise ValueError("a process can be bound to a CPU on Linux only")
     allowed = os.sched_getaffinity(0)
     if not cpus or not cpus <= allowed:
         wrong = ", ".join(map(str, sorted(cpus - allowed))) or "none"
         raise ValueError(f"CPU {wrong} is not among those that may be used: {', '.join(map(str, sorted(allowed)))}")
+
+
+def pin(pid: int, cpus: set[int]) -> None:
+    """Let a process (0 is this one) run on these CPUs alone, all its threads, and so what it starts from now on.
+
+    ValueError, which says why, where that is not possible.
+    """
+    check_cpus(cpus)
+    _bind(pid, cpus)
+
+
+@contextmanager
+def off(cpu: int) -> Iterator[None]:
+    """Keep this process, and what it starts, off one CPU as long as the block lasts; nothing where there is no other.
+
+    ValueError as of `pin`.
+    """
+    check_cpus({cpu})
+    before = os.sched_getaffinity(0)
+    others = before - {cpu}
+    if others:
+        _bind(0, others)
     try:
-        os.sched_setaffinity(pid, cpus)
-    except ProcessLookupError:
+        yield
+    finally:
+        if others:
+            _bind(0, before)
+
+
+def _bind(pid: int, cpus: set[int]) -> None:
+    # Each thread has CPUs of its own, and a process inherits those of the thread that starts it: often not the first
+    try:
+        threads = [int(each.name) for each in (_PROC / str(pid or "self") / "task").iterdir()]
+        for thread in threads:
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, cpus)
+    except (FileNotFoundError, ProcessLookupError):
         raise NoSuchProcess(f"there is no process {pid}") from None
     except PermissionError:
         raise ValueError(f"process {pid} belongs to somebody else") from None

@@ -6,13 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.bench.processes import NoSuchProcess, Processes, is_here, listening_on, pin, read_ps
+from broker.bench.processes import NoSuchProcess, Processes, check_cpus, is_here, listening_on, off, pin, read_ps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +108,54 @@ def test_pinning() -> None:
         pin(0, {4000})
     with pytest.raises(ValueError, match="CPU none"):
         pin(0, set())
+
+
+@LINUX
+def test_pinning_is_of_all_threads_that_are_there() -> None:
+    before = os.sched_getaffinity(0)
+    cpu = min(before)
+    go, told = threading.Event(), []
+
+    def start() -> None:
+        go.wait(5)
+        done = subprocess.run(
+            [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        told.append(done.stdout.strip())
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        pin(0, {cpu})
+        go.set()
+        thread.join()
+    finally:
+        for each in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(each), before)
+    assert told == [f"{{{cpu}}}"]
+
+
+@LINUX
+def test_keeping_off_a_cpu() -> None:
+    before = os.sched_getaffinity(0)
+    cpu = min(before)
+    with off(cpu):
+        assert os.sched_getaffinity(0) == (before - {cpu} or before)
+    assert os.sched_getaffinity(0) == before
+    with pytest.raises(ZeroDivisionError), off(cpu):
+        raise ZeroDivisionError
+    assert os.sched_getaffinity(0) == before
+    with pytest.raises(ValueError, match="CPU 4000 is not among"), off(4000):
+        pass
+
+
+def test_cpus_are_bound_on_linux_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.bench.processes.sys.platform", "darwin")
+    with pytest.raises(ValueError, match="on Linux only"):
+        check_cpus({0})
 
 
 @LINUX

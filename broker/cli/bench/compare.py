@@ -53,7 +53,7 @@ def compare(**options: Any) -> None:
     """Run the same load over TCP and WebSocket, or at several brokers, and say what the difference is.
 
     Messages a second, latency, bytes on the wire, what connecting costs; and the broker's CPU per message and memory
-    per connection where its process can be seen.
+    per connection where its process can be seen, or the broker tells them in $SYS/broker/process/.
     """
     from broker.bench.compare import ROUNDS
     from broker.bench.environment import cores
@@ -64,7 +64,7 @@ def compare(**options: Any) -> None:
     from broker.cli.bench.progress import display
     from broker.cli.bench.reports import Report
     from broker.cli.bench.summary import wrong
-    from broker.cli.bench.workloads import check, pids_of, places
+    from broker.cli.bench.workloads import check, cpu_of, pids_of, places
 
     found = places(options, several=True)
     axes = axes_of(options["sweeps"], options["more_axes"])
@@ -75,6 +75,7 @@ def compare(**options: Any) -> None:
         check(at_point(workload, point), workers)
     names = running.named(found)
     pids = pids_of(found, options["pids"])
+    cpu = cpu_of(found, options["broker_cpu"])
     report = Report(options, found, [subject.label for subject in names])
     seconds = estimate(workload, axes, subjects=len(names), rounds=rounds, connections=options["connections"])
     if not options["no_progress"]:
@@ -89,7 +90,7 @@ def compare(**options: Any) -> None:
                     if progress.run is not None:
                         shown.show(progress.run, heading(progress, at))
 
-                async with running.subjects(found, pids) as subjects:
+                async with running.subjects(found, pids, cpu) as subjects:
                     points = await Collector(subjects, workload, axes, interruption, tell).run(
                         rounds=rounds, connections=options["connections"], workers=workers
                     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from broker.bench.processes import check_cpus
 from broker.bench.workload import LARGEST_PAYLOAD, SMALLEST_PAYLOAD
 from broker.cli.connecting import VersionType
 from broker.packets.types import MQTT_3_1
@@ -112,6 +113,22 @@ class ProcessType(click.ParamType[int]):
             self.fail(f"There is no process {value}. The broker's must run on this machine.", param, ctx)
         except PermissionError:  # there, and another's
             pass
+        return number
+
+
+class CpuType(click.ParamType[int]):
+    """A CPU that a process of ours can be bound to."""
+
+    name = "cpu"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not str(value).isdecimal():
+            self.fail(f"'{value}' is no number of a CPU.", param, ctx)
+        number = int(value)
+        try:
+            check_cpus({number})
+        except ValueError as error:
+            self.fail(f"{str(error)[0].upper()}{str(error)[1:]}.", param, ctx)
         return number
 
 
@@ -291,6 +308,12 @@ _WORKERS: Final = (
         help="The broker's process, where it runs on this machine and is not found by itself: for its CPU and memory.",
     ),
 )
+_BROKER_CPU: Final = click.option(
+    "--broker-cpu",
+    type=CpuType(),
+    metavar="CPU",
+    help="For a broker of its own, with the load kept off it: 0, say.  [default: wherever the system puts both]",
+)
 _COMPARED: Final = (
     click.option(
         "--workload",
@@ -367,11 +390,11 @@ _SUBSCRIBERS: Final = _number("--subscribers", None, "Else as many as -c; 0 only
 
 # command -> its options, in the order of its help
 OPTIONS: Final[dict[str, Sequence[Callable[..., Any]]]] = {
-    "conn": (_clients(100, "Connections."), _HOLD, *_EVERYWHERE),
+    "conn": (_clients(100, "Connections."), _HOLD, _BROKER_CPU, *_EVERYWHERE),
     "pub": (
         _clients(1, "Publishers."),
         _SUBSCRIBERS,
-        *(_DURATION, _MESSAGES, _WARM_UP, *_PACE, *_MESSAGE, *_TOPICS, *_EVERYWHERE),
+        *(_DURATION, _MESSAGES, _WARM_UP, *_PACE, *_MESSAGE, *_TOPICS, _BROKER_CPU, *_EVERYWHERE),
     ),
     "sub": (
         _clients(1, "Subscribers."),
@@ -381,15 +404,15 @@ OPTIONS: Final[dict[str, Sequence[Callable[..., Any]]]] = {
     "fanout": (
         _number("--publishers", 1, "Each message of each of them goes to all subscribers."),
         _number("--subscribers", 100, "Who get it."),
-        *(_DURATION, _MESSAGES, _WARM_UP, *_PACE, *_MESSAGE, *_TOPICS, *_EVERYWHERE),
+        *(_DURATION, _MESSAGES, _WARM_UP, *_PACE, *_MESSAGE, *_TOPICS, _BROKER_CPU, *_EVERYWHERE),
     ),
     "rtt": (
         _clients(1, "Clients that publish to themselves."),
-        *(_DURATION, _MESSAGES, _WARM_UP, *_MESSAGE, _TOPICS[0], *_EVERYWHERE),
+        *(_DURATION, _MESSAGES, _WARM_UP, *_MESSAGE, _TOPICS[0], _BROKER_CPU, *_EVERYWHERE),
     ),
     "compare": (
         *(*_COMPARED, _MESSAGES, _WARM_UP, *_PACE, *_MESSAGE, *_TOPICS),
-        *(_LABELLED_URL, *_IDENTITY, *_CONNECTING, _WORKERS[0], _PIDS, _PAGE, *_OUTPUT),
+        *(_LABELLED_URL, *_IDENTITY, *_CONNECTING, _WORKERS[0], _BROKER_CPU, _PIDS, _PAGE, *_OUTPUT),
     ),
 }
 

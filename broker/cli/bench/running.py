@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +21,7 @@ from broker.bench.driver import drive
 from broker.bench.errors import BenchError, CannotConnect, Refused
 from broker.bench.meter import Meter
 from broker.bench.own_broker import own_broker
-from broker.bench.processes import NoSuchProcess, is_here, listening_on
+from broker.bench.processes import NoSuchProcess, is_here, listening_on, off
 from broker.bench.sys_meter import SysMeter
 from broker.cli import errors
 from broker.client import parse
@@ -121,11 +121,17 @@ def named(places: Sequence[Place]) -> list[Subject]:
 
 
 @asynccontextmanager
-async def subjects(places: Sequence[Place], pids: Sequence[int | None]) -> AsyncIterator[list[Subject]]:
-    """The same, running: a broker of our own, where there are no `places`, lives as long as the block."""
+async def subjects(
+    places: Sequence[Place], pids: Sequence[int | None], cpu: int | None = None
+) -> AsyncIterator[list[Subject]]:
+    """The same, running: a broker of our own, where there are no `places`, lives as long as the block.
+
+    It runs on `cpu`, where that is given, and what the block starts keeps off it. Another's broker is left where it is.
+    """
     if not places:
-        async with own_broker() as own:
-            yield own.subjects()
+        async with own_broker(cpu=cpu) as own:
+            with off(cpu) if cpu is not None else nullcontext():
+                yield own.subjects()
     else:
         yield [
             replace(subject, pid=pid or process_at(subject.url))

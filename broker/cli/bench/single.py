@@ -38,7 +38,8 @@ def _command(name: str, examples: str) -> Callable[[Callable[..., None]], click.
 def conn(**options: Any) -> None:
     """Open connections, hold them, and say how fast they came and what each weighs.
 
-    Memory is told where the broker runs on this machine and its process can be seen, or is named with --pid.
+    Memory is told where the broker runs on this machine and its process can be seen, or is named with --pid; or where
+    the broker tells it itself in $SYS/broker/process/.
     """
     run("conn", options)
 
@@ -102,7 +103,7 @@ def run(kind: str, options: Mapping[str, Any]) -> None:
     from broker.cli.bench.progress import display
     from broker.cli.bench.reports import Report
     from broker.cli.bench.summary import summary, wrong
-    from broker.cli.bench.workloads import Place, check, pids_of, places, workload_of
+    from broker.cli.bench.workloads import Place, check, cpu_of, pids_of, places, workload_of
 
     found = places(options)
     if kind == "sub" and not found:
@@ -111,6 +112,7 @@ def run(kind: str, options: Mapping[str, Any]) -> None:
     workload = workload_of(kind, options, found[0] if found else Place(username=options["username"]))
     check(workload, workers)
     pids = pids_of(found, [options["pid"]] if options["pid"] else [])
+    cpu = cpu_of(found, options.get("broker_cpu"))
     report = Report(options, found, [subject.label for subject in running.named(found)][:1])
 
     async def work() -> int:
@@ -122,7 +124,7 @@ def run(kind: str, options: Mapping[str, Any]) -> None:
                     if progress.run is not None:
                         shown.show(progress.run)
 
-                async with running.subjects(found, pids) as (subject, *_):
+                async with running.subjects(found, pids, cpu) as (subject, *_):
                     comparison = await running.run_one(
                         subject, workload, workers=workers, progress=tell, interruption=interruption
                     )

@@ -105,6 +105,13 @@ def pids_of(places: Sequence[Place], pids: Sequence[int]) -> Sequence[int | None
     return list(pids) * (len(places) if len(pids) == 1 else 1)
 
 
+def cpu_of(places: Sequence[Place], given: int | None) -> int | None:
+    """Where a broker of our own is to run; None for wherever the system puts it. Raises click.UsageError."""
+    if places and given is not None:
+        raise click.UsageError("--broker-cpu is of a broker of its own, and with -L there is none.")
+    return given
+
+
 def _labelled(given: str) -> tuple[str, str]:
     """NAME=URL in its two parts; an = behind the scheme belongs to the URL."""
     name, equals, url = given.partition("=")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -94,6 +95,7 @@ def test_all_of_them() -> None:
         "topic": "a/%i",
         "topic_filter": "a/#",
         "workers": 3,
+        "broker_cpu": None,
         "pid": os.getpid(),
         "json_file": "-",
         "csv_file": "-",
@@ -185,6 +187,22 @@ def test_what_types_make() -> None:
     assert NumberType("", 1, 5).convert("5", None, None) == 5
     assert NumberType("", 0, 5, above=True, whole=False).convert("0.1", None, None) == 0.1
     assert ProcessType().convert("1", None, None) == 1  # another's, perhaps
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="CPUs are bound on Linux")
+def test_a_cpu() -> None:
+    here = min(os.sched_getaffinity(0))
+    assert parsed("pub")["broker_cpu"] is None
+    assert parsed("pub", "--broker-cpu", str(here))["broker_cpu"] == here
+    assert "'-1' is no number of a CPU" in refused("pub", "--broker-cpu", "-1")
+    assert "'x' is no number of a CPU." in refused("conn", "--broker-cpu", "x")
+    assert "CPU 4000 is not among those that may be used: " in refused("rtt", "--broker-cpu", "4000")
+    assert "No such option" in refused("sub", "--broker-cpu", "0")  # that is of another's broker
+
+
+def test_a_cpu_where_none_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.bench.processes.sys.platform", "darwin")
+    assert "A process can be bound to a CPU on Linux only." in refused("compare", "--broker-cpu", "0")
 
 
 @pytest.mark.parametrize("name", list(OPTIONS))

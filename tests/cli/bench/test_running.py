@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -121,6 +122,20 @@ async def test_a_broker_of_our_own_lives_as_long_as_the_block() -> None:
         socket.create_connection(("127.0.0.1", port), 5).close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="CPUs are bound on Linux")
+async def test_a_broker_of_our_own_has_a_cpu_for_itself() -> None:
+    before = os.sched_getaffinity(0)
+    cpu = max(before)
+    async with subjects([], [], cpu) as (subject, *_):
+        assert subject.pid is not None
+        assert os.sched_getaffinity(subject.pid) == {cpu}
+        done = await trio.run_process(
+            [sys.executable, "-c", "import os; print(*os.sched_getaffinity(0))"], capture_stdout=True
+        )
+        assert set(map(int, done.stdout.split())) == (before - {cpu} or before)
+    assert os.sched_getaffinity(0) == before
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from broker.bench.workload import Workload
-from broker.cli.bench.workloads import Place, check, pids_of, places, workload_of
+from broker.cli.bench.workloads import Place, check, cpu_of, pids_of, places, workload_of
 from broker.packets.types import MQTT_3_1_1
 from tests.cli.bench.test_options import parsed
 
@@ -180,6 +180,14 @@ def test_processes() -> None:
         pids_of(two, [7, 8, 9])
     with pytest.raises(click.UsageError, match="say where with -L"):
         pids_of([], [7])
+
+
+def test_where_a_broker_of_our_own_runs() -> None:
+    assert cpu_of([], None) is None
+    assert cpu_of([], 0) == 0
+    assert cpu_of([HERE], None) is None
+    with pytest.raises(click.UsageError, match="--broker-cpu is of a broker of its own, and"):
+        cpu_of([HERE], 0)
 
 
 def test_where() -> None:
