@@ -95,6 +95,7 @@ class Connection:
         self.state = AWAITING_CONNECT
         self.version = 0
         self.grant = Grant()
+        self.may_publish_anything = False  # what the grant says, asked once: it may be a class that is not compiled
         self.session: Session | None = None
         self.accepted_at = now
         self.last_received = now
@@ -184,6 +185,7 @@ class Connection:
             self._refuse(answer.reason, answer.detail, now)
             return
         self.grant = answer
+        self.may_publish_anything = answer.everything
         will = connect.will
         if will is not None and not answer.everything:
             reason = answer.publish(will.topic, will.qos, will.retain)
@@ -305,7 +307,7 @@ class Connection:
         topic = publish.topic
         if topic.startswith("$SYS/"):
             reason: int = ReasonCode.NOT_AUTHORIZED
-        elif not self.grant.everything:
+        elif not self.may_publish_anything:
             reason = self.grant.publish(topic, qos, publish.retain)
         else:
             reason = 0
