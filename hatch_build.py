@@ -215,7 +215,7 @@ def commands() -> dict[str, Any]:
 def can_link_with(flags: list[str]) -> bool:
     """Whether compiler and linker make a library with `flags`."""
     Path("probe.c").write_text("int probe(void) { return 0; }\n")
-    words = [*shlex.split(compiler()), *flags, "-fPIC", "-shared", "probe.c", "-o", "probe.library"]
+    words = [*shlex.split(compiler()), *flags, "-fPIC", "-shared", "probe.c", "-o", "probe.so"]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
