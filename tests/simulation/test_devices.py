@@ -116,7 +116,7 @@ def test_certificates_hold_the_values_of_all_channels() -> None:
     press = of_kind(fleet_of("factory", 4), "press")
     birth = read("json", press.birth(NOON))
     assert birth["state"] == "online"
-    assert set(birth["channels"]) == {channel.name for channel in press.channels}  # type: ignore[call-overload]
+    assert set(birth["channels"]) == {channel.name for channel in press.channels}  # type: ignore[call-overload]  # of JSON
     assert read("json", press.death()) == {"state": "offline"}
     assert press.state_topic == f"{press.topic}/birth"
     lamp = of_kind(fleet_of("home", 10), "lamp")

@@ -164,7 +164,7 @@ def counter(chance: Random, **told: object) -> Counter:
         **{"step": 1.0, "every": 1.0, "per": None, "when": None, "equals": None},
         **{"random": False, "start": (0.0, 0.0), "decimals": 0},
     }
-    return Counter(chance, **(settings | told))  # type: ignore[arg-type]
+    return Counter(chance, **(settings | told))  # type: ignore[arg-type]  # written by name
 
 
 def test_counters_only_rise() -> None:
