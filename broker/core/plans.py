@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from broker.core.subscriptions import Delivery, ShareGroup
 
 DELIVERIES_A_PLAN: Final = 256  # x plans is the number of Deliveries remembered in all plans together (a guess)
-LOOKED_AT: Final = (
-    32  # changes that a plan looks through; beyond it, and one for each Delivery, it is made anew (a guess)
-)
+LOOKED_AT: Final = 32  # changes, and one for each Delivery, beyond which a plan is made anew and not checked (a guess)
 VISITED: Final = 2  # plans that each change has a look at
 WRITTEN_DOWN: Final = 4096  # changes of the past that are still known
 
