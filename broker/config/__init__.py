@@ -16,7 +16,7 @@ that the core reads.
 
 from broker.config.errors import ConfigError, Mistake
 from broker.config.load import load, load_with_sources, parse_bind
-from broker.config.settings import Config, LimitsConfig, ListenerConfig, LogConfig, ServerConfig, schema
+from broker.config.settings import Config, LimitsConfig, ListenerConfig, LogConfig, ServerConfig, StoreConfig, schema
 from broker.config.sources import COMMAND_LINE_VARIABLES
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "LogConfig",
     "Mistake",
     "ServerConfig",
+    "StoreConfig",
     "load",
     "load_with_sources",
     "parse_bind",

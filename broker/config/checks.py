@@ -28,7 +28,7 @@ def config_problems(config: Config) -> list[Problem]:
             for problem in shape_problems(listener)
         ]
         found += _limits_problems(listener.limits, (*loc, "limits"), listener.limits.model_fields_set)
-    return found + _address_problems(config)
+    return found + _address_problems(config) + _store_problems(config)
 
 
 def shape_problems(listener: ListenerConfig) -> list[Problem]:
@@ -109,6 +109,18 @@ def _address_problems(config: Config) -> list[Problem]:
                 )
             )
     return found
+
+
+def _store_problems(config: Config) -> list[Problem]:
+    store = config.store
+    if store.durability == "none" or store.path is not None:
+        return []
+    return [
+        Problem(
+            (("store", "durability"), ("store", "path")),
+            f"there is no folder to keep anything in; {store.durability} needs `path` in [store], or --data DIR",
+        )
+    ]
 
 
 def access_problems(config: Config, authenticated: bool) -> list[Problem]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -70,6 +71,16 @@ def _with_unit(unit: Unit) -> Callable[[dict[str, Any]], None]:
     return widen
 
 
+def _optional_with_unit(unit: Unit) -> Callable[[dict[str, Any]], None]:
+    """As `_with_unit`, of a setting that may be left to the broker; TOML has no null."""
+
+    def widen(schema: dict[str, Any]) -> None:
+        del schema["default"]
+        schema["anyOf"] = [schema["anyOf"][0], {"type": "string", "pattern": unit.pattern}]
+
+    return widen
+
+
 def _octal_or_text(schema: dict[str, Any]) -> None:
     number = {name: schema.pop(name) for name in ("type", "minimum", "maximum")}
     schema["anyOf"] = [number, {"type": "string", "pattern": "^(0o)?[0-7]{1,3}$"}]
@@ -116,6 +127,18 @@ def _socket_path(value: str) -> str:
     if length > SOCKET_PATH_BYTES:
         raise ValueError(f"is {length} bytes long; this system takes {SOCKET_PATH_BYTES} at most")
     return value
+
+
+def _folder(value: object) -> object:
+    """A folder, "~" being that of the user. "" is refused: a variable that is not set would mean memory only."""
+    if not isinstance(value, str | Path):
+        return value
+    if not _name(str(value)) or not value:
+        raise ValueError("must name a folder; without one leave the setting out")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"names a home that is not known: {shown(str(value))}") from None
 
 
 def _mode(value: object) -> object:
@@ -171,6 +194,9 @@ def _response_information(value: str) -> str:
 Count = Annotated[int, BeforeValidator(no_bool)]
 Number = Annotated[float, BeforeValidator(no_bool)]
 Size = Annotated[int, BeforeValidator(_reader(SIZE, whole=True)), SIZE, Field(json_schema_extra=_with_unit(SIZE))]
+OptionalSize = Annotated[
+    int | None, BeforeValidator(_reader(SIZE, whole=True)), SIZE, Field(json_schema_extra=_optional_with_unit(SIZE))
+]
 Seconds = Annotated[
     float,
     BeforeValidator(_reader(DURATION)),
@@ -194,6 +220,7 @@ Versions = Annotated[
 Name = Annotated[str, AfterValidator(_name)]
 Host = Annotated[str, AfterValidator(_host)]
 SocketPath = Annotated[str, AfterValidator(_socket_path)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
 Mode = Annotated[int, BeforeValidator(_mode), Field(json_schema_extra=_octal_or_text)]
 Paths = Annotated[
     tuple[Annotated[str, AfterValidator(_websocket_path)], ...],

@@ -26,19 +26,20 @@ if TYPE_CHECKING:
     from broker.config.positions import Loc
 
 
-def load(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = ()) -> Config:
-    """The configuration from its file (None = no file), `BROKER_…` variables and `--bind`, each over the one before.
+def load(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = (), data: str | None = None) -> Config:
+    """The configuration from its file (None = no file), `BROKER_…` variables, `--bind` and `--data`, each over the one
+    before.
 
     Raises ConfigError, whose text is the list of all mistakes.
     """
-    return load_with_sources(path, environ, binds)[0]
+    return load_with_sources(path, environ, binds, data)[0]
 
 
 def load_with_sources(
-    path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = ()
+    path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = (), data: str | None = None
 ) -> tuple[Config, Sources]:
     """As `load`, and whence each setting came."""
-    sources = read(path, environ, binds)
+    sources = read(path, environ, binds, data)
     found = list(sources.mistakes)
     config: Config | None = None
     dropped: set[Loc] = set()
@@ -154,7 +155,8 @@ def _unknown(loc: Loc, origin: Origin | None) -> str:
     for table in others:
         if table and name in TABLES[table].model_fields:
             return f"{what}; it belongs in {_title(table)}"
-    near = nearest(
+    # The beginning of a key is nearer to it than another key that happens to be as short.
+    near = next((key for key in own if key.startswith(f"{name}_")), None) or nearest(
         name, dict.fromkeys([*own, *(key for table in others if table for key in TABLES[table].model_fields)])
     )
     if near is None:
@@ -204,6 +206,7 @@ _KINDS = {
     "float_": "a number",
     "finite_number": "a number",
     "string_type": "a string",
+    "path_type": "a string",
     "tuple_type": "an array",
     "list_type": "an array of tables: write [[listeners]]",
     "model_type": "a table",

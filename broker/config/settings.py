@@ -17,7 +17,7 @@ from broker.config import kinds
 from broker.config.checks import ORDERED, access_problems, config_problems, shape_problems
 from broker.config.errors import ConfigError, Mistake, Problem, dotted, indent
 from broker.config.kinds import Count, Number, Seconds, Size, WholeSeconds
-from broker.core.limits import DROP_NEWEST, Limits, ServerLimits
+from broker.core.limits import DROP_NEWEST, REJECT, Limits, ServerLimits
 
 _LIMITS: Final = Limits()
 _SERVER: Final = ServerLimits()
@@ -186,6 +186,11 @@ class LimitsConfig(_Table):
         default=_LIMITS.queue_bytes,
         ge=1,
         description="Bytes of messages that wait in one Session, its Client away or slow.",
+    )
+    queue_overflow: Literal["reject", "drop-oldest"] = Field(
+        default=REJECT,
+        description="What becomes of a QoS 1 or 2 message for a Session whose queue is full: its publisher is told "
+        "0x97 Quota exceeded (`reject`), or the oldest one makes room (`drop-oldest`).",
     )
     outbox_hard_bytes: Size = Field(
         default=_LIMITS.outbox_hard_bytes,
@@ -374,6 +379,39 @@ class ServerConfig(_Table):
         return limits
 
 
+class StoreConfig(_Table):
+    """`[store]`: what survives a restart, and where it is kept. Without a path nothing does."""
+
+    path: kinds.Folder | None = Field(
+        default=None,
+        description="Folder in which Sessions, their messages and retained messages are kept, on a local disk; "
+        "when not set, in memory only.",
+    )
+    durability: Literal["none", "written", "fsync"] = Field(
+        default="none",
+        description="What an acknowledgement waits for: the disk (`fsync`), the system (`written`), or nothing is "
+        "written at all (`none`); when not set, fsync with a path and none without.",
+        json_schema_extra=kinds.without_default,
+    )
+    reserve: kinds.OptionalSize = Field(
+        default=None,
+        ge=0,
+        description="Free space on the disk below which QoS 1 and 2 messages are refused; 0 = none; when not set, "
+        "by the size of the disk.",
+    )
+    ballast: kinds.OptionalSize = Field(
+        default=None,
+        ge=0,
+        description="File that is given up on a full disk, so that what waits can still be taken away; 0 = none; when "
+        "not set, by the size of the disk.",
+    )
+
+    @model_validator(mode="after")
+    def _follow(self) -> Self:
+        self._fill(durability="none" if self.path is None else "fsync")
+        return self
+
+
 class LogConfig(_Table):
     """`[log]`: what the broker says about itself, on stderr."""
 
@@ -404,6 +442,11 @@ class Config(_Table):
     )
     server: ServerConfig = Field(
         default_factory=ServerConfig, description="Bounds of the whole broker, shared by all listeners."
+    )
+
+    store: StoreConfig = Field(
+        default_factory=StoreConfig,
+        description="What survives a restart, and where it is kept; without a path, nothing.",
     )
 
     @model_validator(mode="after")
@@ -457,6 +500,7 @@ TABLES: Final[dict[tuple[str, ...], type[_Table]]] = {
     ("listeners", "limits"): LimitsConfig,
     ("limits",): LimitsConfig,
     ("server",): ServerConfig,
+    ("store",): StoreConfig,
 }
 
 

@@ -127,6 +127,27 @@ class BindOrigin:
         return indent(f"{cure.purpose}, write:\n    --bind '{self.text}{joint}{cure.loc[-1]}={cure.value}'")
 
 
+class DataOrigin:
+    """`--data`."""
+
+    order = (2, -1)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def title(self) -> str:
+        return f"--data {self.text}"
+
+    def mistake(self, loc: Loc, message: str, at_key: bool = False) -> Mistake:
+        return Mistake("--data", message)
+
+    def spell(self, loc: Loc) -> str:
+        return "--data"
+
+    def remedy(self, cure: Cure) -> str:
+        return indent(f"{cure.purpose}, set:\n    {variable(cure.loc)}={cure.value}")
+
+
 class Sources:
     """The data of all sources together; `mistakes` are those that reading showed."""
 
@@ -149,7 +170,7 @@ class Sources:
         self.origins[loc] = origin
 
 
-def read(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = ()) -> Sources:
+def read(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = (), data: str | None = None) -> Sources:
     """All sources, the later over the earlier. Raises ConfigError when the file cannot be read as TOML."""
     sources = Sources()
     if path is not None:
@@ -159,6 +180,11 @@ def read(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = (
     _read_environment(sources, environ)
     if binds:
         _read_binds(sources, binds)
+    if data is not None:
+        store = sources.data.setdefault("store", {})
+        if isinstance(store, dict):
+            store["path"] = data
+            sources.replace(("store", "path"), DataOrigin(data))
     return sources
 
 

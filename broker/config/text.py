@@ -41,11 +41,16 @@ _UNIX_LISTENER: Final = """\
 """
 
 # Keys that TOML cannot write with their default, or that belong to another type of listener: shown switched off.
-_SWITCHED_OFF: Final[dict[str, str]] = {
-    "allow_anonymous": "true",
-    "path": '"/run/broker.sock"',
-    "mode": "0o660",
+_SWITCHED_OFF: Final[dict[tuple[str, str], str]] = {
+    ("listeners", "allow_anonymous"): "true",
+    ("listeners", "path"): '"/run/broker.sock"',
+    ("listeners", "mode"): "0o660",
+    ("store", "path"): '"/var/lib/triomq"',
+    ("store", "durability"): '"fsync"',
+    ("store", "reserve"): '"64MiB"',
+    ("store", "ballast"): '"16MiB"',
 }
+_DEPENDS: Final = {"port": "`1883`, `8080`", "durability": '`"none"`, with a path `"fsync"`'}
 _UNIX_ONLY: Final = ("path", "mode")
 _NETWORK_ONLY: Final = ("host", "port")
 
@@ -58,6 +63,8 @@ def toml_value(field: FieldInfo, value: Any) -> str:
     unit = _unit(field)
     if unit is not None:
         value = unit.show(value)
+    elif isinstance(value, Path):
+        value = str(value)
     elif isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
@@ -74,7 +81,7 @@ def sample() -> str:
     """`config/broker.toml`: every key with its default and its sentence."""
     config = Config()
     parts = [_HEAD]
-    for table in (("log",), ("listeners",), ("limits",), ("server",)):
+    for table in (("log",), ("listeners",), ("limits",), ("server",), ("store",)):
         parts.append("")
         parts.append(_comment(str(Config.model_fields[table[0]].description)))
         if table == ("listeners",):
@@ -83,7 +90,11 @@ def sample() -> str:
         parts.append(f"[{table[0]}]")
         values = getattr(config, table[0])
         for name, field in TABLES[table].model_fields.items():
-            parts += [_comment(str(field.description)), setting(name, field, getattr(values, name)), ""]
+            parts += [
+                _comment(str(field.description)),
+                _sample_setting(table[0], name, field, getattr(values, name)),
+                "",
+            ]
         parts.pop()
     return "\n".join(part.rstrip("\n") for part in parts) + "\n"
 
@@ -99,10 +110,8 @@ def _sample_listeners(config: Config) -> Iterator[str]:
         if name == "limits":
             yield "#[listeners.limits]"
             yield f"#{setting('receive_maximum', LimitsConfig.model_fields['receive_maximum'], 32)}"
-        elif name in _SWITCHED_OFF:
-            yield f"#{name} = {_SWITCHED_OFF[name]}"
         else:
-            yield setting(name, field, getattr(first, name))
+            yield _sample_setting("listeners", name, field, getattr(first, name))
         yield ""
     for listener in config.listeners[1:]:
         yield "[[listeners]]"
@@ -112,7 +121,12 @@ def _sample_listeners(config: Config) -> Iterator[str]:
     yield _UNIX_LISTENER
     for name in _UNIX_ONLY:
         yield _comment(str(fields[name].description))
-        yield f"#{name} = {_SWITCHED_OFF[name]}"
+        yield _sample_setting("listeners", name, fields[name], None)
+
+
+def _sample_setting(table: str, name: str, field: FieldInfo, value: Any) -> str:
+    example = _SWITCHED_OFF.get((table, name))
+    return setting(name, field, value) if example is None else f"#{name} = {example}"
 
 
 def _comment(sentence: str) -> str:
@@ -125,7 +139,7 @@ def in_force(config: Config, sources: Sources, changed: bool = False) -> str:
     What it prints can be read as a configuration file and means the same.
     """
     parts = [] if config.listeners else ["listeners = []"]
-    for table in ("log", "limits", "server"):
+    for table in ("log", "limits", "server", "store"):
         lines = list(_settings_in_force(getattr(config, table), (table,), sources, changed))
         if lines:
             parts.append("\n".join([f"[{table}]", *lines]))
@@ -170,11 +184,11 @@ def guide_table(table: tuple[str, ...]) -> str:
 def _default(name: str, field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if name == "port":
-        return "`1883`, `8080`"
-    if name in ("path", "allow_anonymous"):
-        return "not set"
+    if name in _DEPENDS:
+        return _DEPENDS[name]
     value = field.get_default(call_default_factory=True, validated_data={})
+    if not value and (name == "path" or value is None):
+        return "not set"
     return f"`{setting(name, field, value).partition(' = ')[2]}`"
 
 

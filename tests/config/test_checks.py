@@ -101,6 +101,22 @@ def test_names_are_distinct() -> None:
     assert found(data) == [("listeners[1].name", 'listeners[0] is called "a" already')]
 
 
+@pytest.mark.parametrize("durability", ["written", "fsync"])
+def test_a_level_of_durability_needs_a_folder(durability: str) -> None:
+    assert found({"store": {"durability": durability}}) == [
+        (
+            "store.durability",
+            f"there is no folder to keep anything in; {durability} needs `path` in [store], or --data DIR",
+        )
+    ]
+    assert found({"store": {"durability": durability, "path": "/x"}}) == []
+
+
+def test_a_folder_needs_no_durability() -> None:
+    assert found({"store": {"durability": "none", "path": "/x"}}) == []
+    assert found({"store": {"durability": "none"}}) == []
+
+
 def test_access_names_the_listener_and_the_cure() -> None:
     config = Config(listeners=[ListenerConfig(type="tcp"), ListenerConfig(type="ws", host="0.0.0.0")])
     (problem,) = access_problems(config, authenticated=False)

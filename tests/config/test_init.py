@@ -18,6 +18,7 @@ def test_every_promised_name_is_there() -> None:
         "LogConfig",
         "Mistake",
         "ServerConfig",
+        "StoreConfig",
         "load",
         "load_with_sources",
         "parse_bind",

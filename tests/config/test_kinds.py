@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,11 @@ def read(kind: Any, value: object) -> object:
         (kinds.Host, "fe80::1%eth0", "fe80::1%eth0"),
         (kinds.Host, "broker.example.org", "broker.example.org"),
         (kinds.SocketPath, "/run/broker.sock", "/run/broker.sock"),
+        (kinds.Folder, "/var/lib/x", Path("/var/lib/x")),
+        (kinds.Folder, Path("data"), Path("data")),
+        (kinds.Folder, "~/data", Path.home() / "data"),
+        (kinds.OptionalSize, "64KiB", 65536),
+        (kinds.OptionalSize, None, None),
         (kinds.Mode, 0o640, 0o640),
         (kinds.Mode, "640", 0o640),
         (kinds.Mode, "0o600", 0o600),
@@ -80,6 +86,11 @@ def test_origins_are_compared_in_lower_case() -> None:
         (kinds.Host, "a b", "an address or a name alone"),
         (kinds.SocketPath, "/run/\x00", "control characters"),
         (kinds.SocketPath, "/" + "a" * 107, "is 108 bytes long"),
+        (kinds.Folder, "", "must name a folder"),
+        (kinds.Folder, 5, "not a valid path"),
+        (kinds.Folder, "a\x00", "control characters"),
+        (kinds.Folder, "~nobody-of-this-name/x", "names a home that is not known"),
+        (kinds.OptionalSize, "1K", "must be a size such as"),
         (kinds.Mode, 660, "must be an octal number"),
         (kinds.Mode, "rw", "must be an octal number"),
         (kinds.Mode, True, "must be a number"),

@@ -49,6 +49,30 @@ def test_defaults_then_file_then_environment_then_flags(tmp_path: Path) -> None:
     assert config.listeners[0].build_limits().receive_maximum == 6
 
 
+def test_the_data_folder_of_each_source(tmp_path: Path) -> None:
+    path = written(tmp_path, '[store]\npath = "/file"\ndurability = "written"\n')
+    environ = {"BROKER_STORE__PATH": "/environment"}
+    for config, folder in (
+        (load(path, {}), "/file"),
+        (load(path, environ), "/environment"),
+        (load(path, environ, data="/command"), "/command"),
+    ):
+        assert (str(config.store.path), config.store.durability) == (folder, "written")
+    assert load(None, {}, data="/command").store.durability == "fsync"
+
+
+def test_a_data_folder_that_is_none() -> None:
+    for data, environ, where in (("", {}, "--data"), (None, {"BROKER_STORE__PATH": ""}, "BROKER_STORE__PATH")):
+        with pytest.raises(ConfigError) as caught:
+            load(None, environ, data=data)
+        assert str(caught.value) == f"{where}: must name a folder; without one leave the setting out"
+
+
+def test_data_beside_a_store_that_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="store: must be a table"):
+        load(written(tmp_path, "store = 5\n"), {}, data="/x")
+
+
 def test_variables_are_read_as_their_kind() -> None:
     config = load(
         None,

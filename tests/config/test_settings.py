@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from broker.config import Config, ConfigError, LimitsConfig, ListenerConfig, LogConfig, ServerConfig, schema
+from broker.config import (
+    Config,
+    ConfigError,
+    LimitsConfig,
+    ListenerConfig,
+    LogConfig,
+    ServerConfig,
+    StoreConfig,
+    schema,
+)
 from broker.config.settings import TABLES
-from broker.core.limits import OVERFLOW_POLICIES, Limits, ServerLimits
+from broker.core.limits import DROP_OLDEST, OVERFLOW_POLICIES, REJECT, Limits, ServerLimits
 from tests.core.parts import values_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LIMITS = values_of(Limits())
 SERVER = values_of(ServerLimits())
@@ -45,6 +57,11 @@ def test_the_plain_objects_are_the_cores() -> None:
 
 def test_overflow_has_the_cores_policies() -> None:
     assert set(get_args(LimitsConfig.model_fields["overflow"].annotation)) == set(OVERFLOW_POLICIES)
+
+
+def test_a_full_queue_has_the_cores_policies() -> None:
+    assert get_args(LimitsConfig.model_fields["queue_overflow"].annotation) == (REJECT, DROP_OLDEST)
+    assert LimitsConfig(queue_overflow="drop-oldest").build().queue_overflow == DROP_OLDEST
 
 
 def test_types_of_values_stay_what_the_core_expects() -> None:
@@ -310,6 +327,35 @@ def test_log_settings() -> None:
         LogConfig.model_validate({"format": "xml"})
 
 
+# -- The store
+
+
+def test_without_a_path_nothing_is_kept() -> None:
+    store = Config().store
+    assert (store.path, store.durability, store.reserve, store.ballast) == (None, "none", None, None)
+
+
+@pytest.mark.parametrize("durability", ["none", "written", "fsync"])
+def test_with_a_path_the_level_is_ones_own(durability: Any, tmp_path: Path) -> None:
+    assert StoreConfig(path=tmp_path).durability == "fsync"
+    assert Config(store=StoreConfig(path=tmp_path, durability=durability)).store.durability == durability
+
+
+@pytest.mark.parametrize("durability", ["written", "fsync"])
+def test_a_level_needs_a_path(durability: Any) -> None:
+    with pytest.raises(ValidationError, match=r"store\.durability: there is no folder .* --data DIR"):
+        Config(store=StoreConfig(durability=durability))
+
+
+def test_room_on_the_disk() -> None:
+    store = StoreConfig.model_validate({"reserve": "64MiB", "ballast": 0})
+    assert (store.reserve, store.ballast) == (64 << 20, 0)
+    for name in ("reserve", "ballast"):
+        for value in (-1, "lots", True, 1.5):
+            with pytest.raises(ValidationError):
+                StoreConfig.model_validate({name: value})
+
+
 # -- Descriptions and schema
 
 
@@ -341,7 +387,7 @@ def test_schema_names_every_setting() -> None:
     document = schema()
     assert document["additionalProperties"] is False
     definitions = document["$defs"]
-    for model in (ListenerConfig, LimitsConfig, ServerConfig, LogConfig):
+    for model in (ListenerConfig, LimitsConfig, ServerConfig, StoreConfig, LogConfig):
         properties = definitions[model.__name__]["properties"]
         assert set(properties) == set(model.model_fields)
         assert definitions[model.__name__]["additionalProperties"] is False
@@ -350,3 +396,4 @@ def test_schema_names_every_setting() -> None:
     assert definitions["ListenerConfig"]["required"] == ["type"]
     assert definitions["LimitsConfig"]["properties"]["connect_packet_size"]["default"] == LIMITS["connect_packet_size"]
     assert definitions["LimitsConfig"]["properties"]["receive_maximum"]["maximum"] == 65535
+    assert "null" not in str(definitions["StoreConfig"]["properties"]["reserve"])

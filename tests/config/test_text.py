@@ -66,20 +66,23 @@ def test_the_sample_has_every_key_with_its_sentence(table: tuple[str, ...], name
 
 def test_the_sample_has_each_key_once_in_its_table() -> None:
     data = tomllib.loads(sample())
-    assert set(data) == {"log", "listeners", "limits", "server"}
+    assert set(data) == {"log", "listeners", "limits", "server", "store"}
     for table in ("log", "limits", "server"):
         assert set(data[table]) == set(TABLES[(table,)].model_fields)
 
 
 def test_what_the_sample_has_switched_off_can_be_switched_on() -> None:
     text = sample().replace("#allow_anonymous", "allow_anonymous").replace("#[[listeners]]", "[[listeners]]")
-    for name in ("type", "path", "mode", "receive_maximum", "[listeners.limits]"):
+    for name in ("type", "path", "mode", "receive_maximum", "[listeners.limits]", "durability", "reserve", "ballast"):
         text = text.replace(f"\n#{name}", f"\n{name}")
     data = tomllib.loads(text)
     config = Config.model_validate(data)
     assert [listener.type for listener in config.listeners] == ["tcp", "ws", "unix"]
     assert config.listeners[0].allow_anonymous
     assert config.listeners[2].mode == 0o660
+    store = config.store
+    assert (str(store.path), store.durability) == ("/var/lib/triomq", "fsync")
+    assert (store.reserve, store.ballast) == (64 << 20, 16 << 20)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +122,10 @@ origins = ["*"]
 [[listeners]]
 type = "unix"
 path = "/run/x"
+
+[store]
+path = "/var/x"
+reserve = "1GiB"
 """
 
 
@@ -145,6 +152,10 @@ def test_each_value_in_force_has_its_source(tmp_path: Path) -> None:
     assert 'origins = ["same-origin"] # default' in lines
     assert "port = 8080 # default" in lines
     assert f'path = "/run/x" # {path}:13' in lines
+    assert f'path = "/var/x" # {path}:16' in lines
+    assert 'durability = "fsync" # default' in lines
+    assert f'reserve = "1GiB" # {path}:17' in lines
+    assert "ballast" not in "".join(lines)
 
 
 def test_binds_are_named_as_source() -> None:
@@ -162,6 +173,12 @@ def test_binds_are_named_as_source() -> None:
     ]
 
 
+def test_data_is_named_as_source() -> None:
+    config, sources = load_with_sources(None, {"BROKER_STORE__PATH": "/other"}, data="/var/x")
+    lines = [re.sub(" +", " ", line) for line in in_force(config, sources, changed=True).splitlines()]
+    assert lines[:2] == ["[store]", 'path = "/var/x" # --data /var/x']
+
+
 # -- The guide
 
 
@@ -172,6 +189,10 @@ def test_the_guides_tables() -> None:
     assert '| `handshake_timeout` | `"5s"` | more than `0` … `"1h"` |' in limits
     assert "| `max_connections` | `0` | `0` … |" in limits
     assert "`drop-newest`, `drop-oldest`, `latest`, `disconnect`" in limits
+    store = guide_table(("store",))
+    assert "| `path` | not set |  | Folder" in store
+    assert '| `durability` | `"none"`, with a path `"fsync"` | `none`, `written`, `fsync` |' in store
+    assert "| `reserve` | not set | `0` … |" in store
     listeners = guide_table(("listeners",))
     assert "| `type` | required | `tcp`, `ws`, `unix`, `auto` |" in listeners
     assert "| `port` | `1883`, `8080` | `0` … `65535` |" in listeners
