@@ -15,8 +15,8 @@ PIP = if $(PYTHON) -m pip --version >/dev/null 2>&1; \
 	else $(RUN) -m ensurepip --upgrade >/dev/null && $(RUN) -m pip --disable-pip-version-check $(1); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-plain test-compiled lint types check format conformance schema autobahn \
-	interop-node clean
+.PHONY: help setup setup-dev demo test test-plain test-compiled faults lint types check format conformance schema \
+	autobahn interop-node clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -78,6 +78,9 @@ test-compiled: $(VENV)/tools $(VENV)/installed  ## Run the tests on the compiled
 		TRIOMQ_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(VENV)/unpacked:$(CURDIR) \
 			$(RUN) -m pytest --import-mode=append $(PYTEST_FLAGS); \
 	else echo "This build is plain, so the tests do not run a second time. $(VENV)/wheel.log says why."; fi
+
+faults: $(VENV)/tools  ## Run the long tests of what survives kills, power cuts and damaged files
+	@$(RUN) -m pytest -m faults_long tests/store tests/faults $(PYTEST_FLAGS)
 
 lint: $(VENV)/tools types  ## Check style, format and types
 	@$(RUN) -m ruff check .

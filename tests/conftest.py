@@ -1,8 +1,9 @@
-"""What all tests share: the marker `statement`, and which build of the broker they run on.
+"""What all tests share: the markers `statement` and `faults_long`, and which build of the broker they run on.
 
 They run on the source beside them, or, with `TRIOMQ_BUILD=compiled`, on an unpacked wheel that comes first on the path
 (`make test-compiled`). The marker `build` is for a test that belongs to one of the two runs: because it is about that
-build, or because it has nothing to do with what is compiled and takes long.
+build, or because it has nothing to do with what is compiled and takes long. `faults_long` is for the long form of a test that has a short one: it runs when `-m` asks for it
+(`make faults`), and at no other time.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ SUFFIXES: Final = {"plain": ".py", "compiled": ".so"}
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "statement(*ids): the normative statements that this test proves")
     config.addinivalue_line("markers", "build(name): of the runs on the plain and on the compiled build, only this one")
+    config.addinivalue_line("markers", "faults_long: the long form of a test, run by `make faults` only")
     if BUILD not in SUFFIXES:
         raise pytest.UsageError(f"TRIOMQ_BUILD is '{BUILD}'; it may be {' or '.join(SUFFIXES)}.")
     file = Path(broker.packets.decode.__file__)
@@ -33,10 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    long = "faults_long" in config.option.markexpr
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
         here = all(mark.args == (BUILD,) for mark in item.iter_markers("build"))
+        here = here and (long or item.get_closest_marker("faults_long") is None)
         (kept if here else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
