@@ -319,9 +319,9 @@ class _Run:
         return all(worker.status.get(name) for worker in self._workers)
 
     def _enough(self) -> bool:
-        """Whether as many messages as wanted have come, where nobody here sends any."""
+        """Whether as many messages as wanted have come in the window, where nobody here sends any."""
         workload = self._workload
-        return not workload.publishers and 0 < workload.count <= self._total("received")
+        return not workload.publishers and 0 < workload.count <= self._total("counted")
 
     def _complete(self) -> bool:
         """Whether all that was sent has arrived and was acknowledged, and nothing that is to be sent is left."""

@@ -120,6 +120,7 @@ class Worker:
         self._broken = False
         self._ended = False  # the parent ended the window
         self._finished = False  # the parent wants the report
+        self._window: Snapshot | None = None  # the beginning of the window
         self._series: list[tuple[int, int]] = []
 
     def run(self) -> None:
@@ -146,6 +147,7 @@ class Worker:
             connected=loop.network.ready,
             sent=tally.sent,
             received=tally.received,
+            counted=tally.received - self._window.received if self._window is not None else 0,
             expected=tally.expected,
             unique=tally.unique,
             unacknowledged=loop.unacknowledged,
@@ -197,14 +199,14 @@ class Worker:
         while not self._ended and not self._broken and monotonic_ns() < window_start:
             self._go_on(min(window_start, monotonic_ns() + WORD))
             self._status()
-        before = last = Snapshot(self._tally)
+        before = last = self._window = Snapshot(self._tally)
         step = int(SERIES_STEP * SECOND)
         point = window_start + step
         word = WORD if window_end else SHORT_WORD
         end = window_end or NEVER
         while not self._ended and not self._broken and monotonic_ns() < end:
             self._go_on(min(point, end, monotonic_ns() + word))
-            if monotonic_ns() >= point:
+            while point <= min(end, monotonic_ns()):  # of a worker that was held up, each point has its place still
                 now = Snapshot(self._tally)
                 self._series.append((now.sent - last.sent, now.received - last.received))
                 last = now

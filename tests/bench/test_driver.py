@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from broker.server import Server
 
-SHORT: dict[str, Any] = {"publishers": 2, "subscribers": 2, "seconds": 0.15, "warm_up": 0.0, "timeout": 1.0}
+PATIENCE = 20.0  # seconds for what must happen, however busy the machine is
+SHORT: dict[str, Any] = {"publishers": 2, "subscribers": 2, "seconds": 0.15, "warm_up": 0.0, "timeout": PATIENCE}
 
 
 def children() -> list[int]:
@@ -38,7 +40,7 @@ def children() -> list[int]:
 @pytest.fixture(autouse=True)
 def no_orphans(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(driver, "SETTLE", 0.01)
-    monkeypatch.setattr(driver, "QUIET", 0.2)
+    monkeypatch.setattr(driver, "QUIET", 0.6)  # only what loses something waits for it
     yield
     assert children() == []
 
@@ -70,14 +72,15 @@ def url(server: Server, transport: str) -> str:
 @pytest.mark.parametrize("transport", ["tcp", "ws", "unix"])
 async def test_a_count_arrives_whole(server: Server, transport: str, version: int, qos: int) -> None:
     workload = Workload(
-        url=url(server, transport), publishers=3, subscribers=3, count=100, qos=qos, version=version, timeout=3.0
+        url=url(server, transport), publishers=3, subscribers=3, count=100, qos=qos, version=version, timeout=PATIENCE
     )
+    began = time.monotonic()
     measured = await drive(workload)
     assert measured.ok, measured.trouble
     assert (measured.sent, measured.received, measured.expected, measured.lost) == (100, 100, 100, 0)
     assert measured.acknowledged == measured.acknowledgement.count == (100 if qos else 0)
     assert (measured.latency.count, measured.connected, measured.connect.count) == (100, 6, 6)
-    assert 0 < measured.seconds < 2
+    assert 0 < measured.seconds < time.monotonic() - began
     assert sum(sent for sent, _ in measured.series) == 100
     if transport == "ws":
         assert measured.bytes_sent - measured.mqtt_bytes_sent >= 100 * 6  # a frame's header and mask a message
@@ -92,11 +95,13 @@ async def test_a_count_arrives_whole(server: Server, transport: str, version: in
 
 async def test_seconds_are_measured_after_the_warm_up(server: Server) -> None:
     heard: list[Progress] = []
-    workload = Workload(url=url(server, "tcp"), **{**SHORT, "seconds": 0.5, "warm_up": 0.1})
+    workload = Workload(url=url(server, "tcp"), **{**SHORT, "seconds": 1.0, "warm_up": 0.1})
+    began = time.monotonic()
     measured = await drive(workload, progress=heard.append)
     assert measured.ok, measured.trouble
-    assert measured.seconds == pytest.approx(0.5, abs=0.1)
-    assert len(measured.series) == 2
+    assert 0.5 < measured.seconds < time.monotonic() - began
+    assert len(measured.series) == 4
+    assert sum(sent for sent, _ in measured.series) == measured.sent
     assert measured.latency.count <= measured.expected
     assert measured.expected > measured.sent > 0  # those of the warm-up are expected too
     assert measured.generator_cpu > 0
@@ -110,24 +115,26 @@ async def test_seconds_are_measured_after_the_warm_up(server: Server) -> None:
 
 
 async def test_a_rate_is_kept_and_every_message_timed_from_when_it_was_due(server: Server) -> None:
+    began = time.monotonic()
     measured = await drive(Workload(url=url(server, "tcp"), **SHORT, rate=1000.0))
     assert measured.ok, measured.trouble
     assert (measured.sent, measured.received, measured.latency.count) == (150, 150, 150)
-    assert 0 <= measured.latest < 0.1
+    assert 0 <= measured.latest < time.monotonic() - began
 
 
 async def test_echo(server: Server) -> None:
-    workload = Workload(url=url(server, "ws"), publishers=3, echo=True, count=60, inflight=1, qos=1, timeout=3.0)
+    workload = Workload(url=url(server, "ws"), publishers=3, echo=True, count=60, inflight=1, qos=1, timeout=PATIENCE)
     measured = await drive(workload)
     assert measured.ok, measured.trouble
     assert (measured.sent, measured.received, measured.connected) == (60, 60, 3)
 
 
 async def test_idle_clients_only_connect(server: Server) -> None:
+    began = time.monotonic()
     measured = await drive(Workload(url=url(server, "tcp"), idle=40, seconds=0.05, warm_up=0.0))
     assert measured.ok, measured.trouble
     assert (measured.connected, measured.connect.count, measured.sent) == (40, 40, 0)
-    assert 0 < measured.connect_seconds < 1
+    assert 0 < measured.connect_seconds < time.monotonic() - began
     assert measured.connect_busiest > 0
     assert measured.connect_bytes_sent > 40 * 20
     assert measured.connect_bytes_received >= 40 * 5
@@ -147,24 +154,50 @@ async def test_subscribers_without_publishers_count_whatever_comes(server: Serve
 
         async def listen() -> None:
             workload = Workload(
-                url=url(server, "tcp"), subscribers=2, topic_filter="#", count=9, seconds=3.0, warm_up=0.0
+                url=url(server, "tcp"), subscribers=2, topic_filter="#", count=9, seconds=3600.0, warm_up=0.0
             )
             received.append(await drive(workload))
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(listen)
-        while True:
-            server.publish("any/where", b"21.5")
-            await trio.sleep(0.02)
+        with trio.fail_after(PATIENCE):
+            while True:
+                server.publish("any/where", b"21.5")
+                await trio.sleep(0.02)
     (measured,) = received
     assert measured.ok, measured.trouble
     assert measured.received >= 9
-    assert (measured.latency.count, measured.seconds < 2.9) == (0, True)
+    assert measured.latency.count == 0
+
+
+async def test_what_comes_before_the_window_does_not_fill_a_count(server: Server) -> None:
+    for number in range(20):
+        server.publish(f"retained/{number}", b"21.5", retain=True)
+    phases = []
+    received = []
+    async with trio.open_nursery() as nursery:
+
+        async def listen() -> None:
+            workload = Workload(
+                url=url(server, "tcp"), subscribers=1, topic_filter="+/+", count=9, seconds=3600.0, warm_up=0.0
+            )
+            received.append(await drive(workload, progress=lambda progress: phases.append(progress.phase)))
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(listen)
+        with trio.fail_after(PATIENCE):
+            while True:
+                if "measuring" in phases:
+                    server.publish("any/where", b"21.5")
+                await trio.sleep(0.02)
+    (measured,) = received
+    assert measured.ok, measured.trouble
+    assert measured.received >= 9
 
 
 async def test_fan_out_and_fan_in(server: Server) -> None:
     fan_out = Workload(
-        url=url(server, "tcp"), publishers=1, subscribers=20, topic="a", topic_filter="a", count=30, timeout=3.0
+        url=url(server, "tcp"), publishers=1, subscribers=20, topic="a", topic_filter="a", count=30, timeout=PATIENCE
     )
     measured = await drive(fan_out)
     assert (measured.ok, measured.sent, measured.received) == (True, 30, 600)
@@ -183,24 +216,35 @@ async def test_fan_out_and_fan_in(server: Server) -> None:
     ],
 )
 async def test_several_workers(server: Server, fields: dict[str, Any]) -> None:
-    measured = await drive(Workload(url=url(server, "tcp"), count=60, timeout=3.0, **fields), workers=2)
+    measured = await drive(Workload(url=url(server, "tcp"), count=60, timeout=PATIENCE, **fields), workers=2)
     assert measured.ok, measured.trouble
     assert (measured.sent, measured.received) == (60, measured.expected)
     assert (measured.lost, measured.workers) == (0, 2)
 
 
 async def test_several_workers_wait_for_each_other(server: Server) -> None:
-    fields = {"publishers": 2, "subscribers": 3, "topic": "a", "topic_filter": "a", "inflight": 3}
-    measured = await drive(Workload(url=url(server, "tcp"), **{**SHORT, **fields}), workers=2)
+    enough = trio.Event()
+
+    def look(progress: Progress) -> None:
+        if progress.phase == "measuring" and progress.received > 60:  # those of the first flight are 18
+            enough.set()
+
+    fields = {"publishers": 2, "subscribers": 3, "topic": "a", "topic_filter": "a", "inflight": 3, "seconds": 3600.0}
+    with trio.fail_after(PATIENCE):
+        measured = await drive(
+            Workload(url=url(server, "tcp"), **{**SHORT, **fields}), workers=2, progress=look, stop=enough
+        )
     assert measured.ok, measured.trouble
-    assert measured.received > 60
+    assert measured.received > 18
     assert measured.lost == 0
 
 
 async def test_user_name_of_the_url_is_used_in_the_topics(server: Server) -> None:
     address = url(server, "tcp").replace("//", "//me:secret@")
     measured = await drive(
-        Workload(url=address, publishers=1, subscribers=1, topic="of/%u", topic_filter="of/me", count=5, timeout=3.0)
+        Workload(
+            url=address, publishers=1, subscribers=1, topic="of/%u", topic_filter="of/me", count=5, timeout=PATIENCE
+        )
     )
     assert (measured.ok, measured.received) == (True, 5)
 
@@ -213,10 +257,10 @@ async def test_a_run_is_ended_before_its_time(server: Server) -> None:
             stop.set()
 
     workload = Workload(url=url(server, "tcp"), **{**SHORT, "seconds": 3600.0}, qos=1)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         measured = await drive(workload, progress=end, stop=stop)
     assert measured.ok, measured.trouble
-    assert (measured.lost, measured.received > 0, 0 < measured.seconds < 5) == (0, True, True)
+    assert (measured.lost, measured.received > 0, 0 < measured.seconds < PATIENCE) == (0, True, True)
     assert measured.latency.count > 0
 
 
@@ -265,7 +309,7 @@ class Swap:
 
 
 async def against(toy: Toy, **fields: Any) -> Any:
-    workload = Workload(url="", **{"publishers": 2, "subscribers": 2, "count": 40, "timeout": 0.5, **fields})
+    workload = Workload(url="", **{"publishers": 2, "subscribers": 2, "count": 40, "timeout": PATIENCE, **fields})
     failure: BenchError | None = None
     async with serving(toy):
         try:
@@ -277,11 +321,12 @@ async def against(toy: Toy, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
 async def test_the_toy_can_do_right(qos: int) -> None:
-    toy = Toy(faithful)
-    measured = await against(toy, qos=qos)
+    async with serving(Toy(faithful)) as toy:
+        measured = await drive(Workload(url=toy.url, publishers=2, subscribers=2, count=40, qos=qos, timeout=PATIENCE))
+        with trio.fail_after(PATIENCE):
+            await toy.wait_for_goodbyes(4)
     assert measured.ok, measured.trouble
     assert measured.received == 40
-    assert toy.said_goodbye == 4
 
 
 @pytest.mark.parametrize("qos", [0, 1])
@@ -317,15 +362,17 @@ async def test_refused_messages_are_refused_and_not_lost() -> None:
 
 
 async def test_a_broker_that_delivers_nothing_is_not_fast() -> None:
-    with trio.fail_after(5):
-        measured = await against(Toy(lambda number, message: []), count=0, seconds=0.4, warm_up=0.0, inflight=5)
+    with trio.fail_after(PATIENCE):
+        measured = await against(
+            Toy(lambda number, message: []), count=0, seconds=0.8, warm_up=0.0, inflight=5, timeout=1.0
+        )
     assert measured.sent <= 2 * 5 * 3  # what is under way at most, and again after each stall
     assert (measured.received, measured.lost) == (0, measured.expected)
 
 
 async def test_a_count_is_not_fed_to_a_broker_that_delivers_nothing() -> None:
-    with trio.fail_after(3):
-        measured = await against(Toy(lambda number, message: []), count=100_000, inflight=5)
+    with trio.fail_after(PATIENCE):
+        measured = await against(Toy(lambda number, message: []), count=100_000, inflight=5, timeout=1.0)
     assert measured.sent == measured.lost < 100
     assert measured.trouble == {
         "a message that was not sent, as what was sent before did not come through": 100_000 - measured.sent
@@ -334,13 +381,25 @@ async def test_a_count_is_not_fed_to_a_broker_that_delivers_nothing() -> None:
 
 async def test_two_runs_at_the_same_topics_are_told_apart() -> None:
     found: list[Any] = []
+    looks = {"first": 0, "second": 0}  # at each, once both are measured
+    measuring = set()
+    stop = trio.Event()
 
-    async def one() -> None:
-        found.append(await drive(Workload(url=toy.url, publishers=1, subscribers=1, seconds=1.2, warm_up=0.0)))
+    async def one(name: str) -> None:
+        def look(progress: Progress) -> None:
+            if progress.phase == "measuring" and progress.received:
+                measuring.add(name)
+            looks[name] += len(measuring) == 2
+            if min(looks.values()) >= 3:
+                stop.set()
 
-    async with serving(Toy()) as toy, trio.open_nursery() as nursery:
-        nursery.start_soon(one)
-        nursery.start_soon(one)
+        workload = Workload(url=toy.url, publishers=1, subscribers=1, seconds=3600.0, warm_up=0.0)
+        found.append(await drive(workload, progress=look, stop=stop))
+
+    with trio.fail_after(PATIENCE):
+        async with serving(Toy()) as toy, trio.open_nursery() as nursery:
+            nursery.start_soon(one, "first")
+            nursery.start_soon(one, "second")
     assert len(found) == 2
     for measured in found:
         assert (measured.repeated, measured.disordered, measured.ok) == (0, 0, False)
@@ -348,7 +407,7 @@ async def test_two_runs_at_the_same_topics_are_told_apart() -> None:
 
 
 async def test_a_broker_that_dies_ends_the_run() -> None:
-    with trio.fail_after(3):
+    with trio.fail_after(PATIENCE):
         measured = await against(Toy(hang_up_at=10), count=0, seconds=3600.0, warm_up=0.0)
     assert measured.disconnected > 0
     assert measured.trouble
@@ -387,7 +446,7 @@ async def test_a_refusal() -> None:
 async def test_no_answer() -> None:
     toy = Toy()
     toy.connack = None
-    with trio.fail_after(3), pytest.raises(CannotConnect, match="no answer to CONNECT of subscriber 0 in time"):
+    with trio.fail_after(PATIENCE), pytest.raises(CannotConnect, match="no answer to CONNECT of subscriber 0 in time"):
         await against(toy, timeout=0.2)
 
 
@@ -429,26 +488,37 @@ async def test_a_cancelled_run_disconnects_its_clients() -> None:
                     scope.cancel()
 
             await drive(Workload(url=toy.url, idle=4, seconds=3600.0), progress=look)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await toy.wait_for_goodbyes(4)
 
 
 async def test_a_worker_that_dies_is_told(server: Server) -> None:
     def kill(progress: Progress) -> None:
-        if progress.phase == "measuring":
-            os.kill(children()[0], signal.SIGKILL)
+        for child in children() if progress.phase == "measuring" else []:
+            os.kill(child, signal.SIGKILL)
 
     workload = Workload(url=url(server, "tcp"), **{**SHORT, "seconds": 3600.0})
-    with trio.fail_after(5), pytest.raises(BenchError, match="a worker process ended: it said nothing"):
+    with trio.fail_after(PATIENCE), pytest.raises(BenchError, match="a worker process ended: it said nothing"):
         await drive(workload, progress=kill)
 
 
 async def test_a_worker_leaves_ctrl_c_to_its_parent(server: Server) -> None:
+    interrupted: list[int] = []  # messages received when it was
+    stop = trio.Event()
+
     def interrupt(progress: Progress) -> None:
-        for child in children() if progress.phase == "measuring" else []:
+        if progress.phase != "measuring":
+            return
+        if interrupted and progress.received > interrupted[0]:
+            stop.set()
+        for child in [] if interrupted else children():
             assert os.getpgid(child) != os.getpgid(0)
             os.kill(child, signal.SIGINT)
+            interrupted.append(progress.received)
 
-    measured = await drive(Workload(url=url(server, "tcp"), **SHORT), progress=interrupt)
+    with trio.fail_after(PATIENCE):
+        workload = Workload(url=url(server, "tcp"), **{**SHORT, "seconds": 3600.0})
+        measured = await drive(workload, progress=interrupt, stop=stop)
     assert measured.ok, measured.trouble
+    assert interrupted
     assert measured.received > 0
