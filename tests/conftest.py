@@ -2,8 +2,8 @@
 
 They run on the source beside them, or, with `TRIOMQ_BUILD=compiled`, on an unpacked wheel that comes first on the path
 (`make test-compiled`). The marker `build` is for a test that belongs to one of the two runs: because it is about that
-build, or because it has nothing to do with what is compiled and takes long. `faults_long` is for the long form of a test that has a short one: it runs when `-m` asks for it
-(`make faults`), and at no other time.
+build, or because it has nothing to do with what is compiled and takes long. `faults_long` is for the long form of a
+test that has a short one: it runs when `-m` asks for it (`make faults`), and at no other time.
 """
 
 from __future__ import annotations
