@@ -5,7 +5,8 @@ read the table `COMMANDS` and import nothing of the broker. That is why the one-
 their commands.
 
 Exit codes: 0 done, 1 failure, 2 usage or configuration, 3 a `--fail-if` condition held, 4 cannot connect, 5 refused by
-the broker, 27 time is up (`sub -W`, as mosquitto_sub), 130 Ctrl-C. Data goes to stdout; everything else to stderr.
+the broker, 27 time is up (`sub -W`, as mosquitto_sub), 74 the disk under `serve --data` failed, 130 Ctrl-C. Data goes
+to stdout; everything else to stderr.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ bind_option = click.option(
     help="Listen here and nowhere else: tcp://, ws://, auto://HOST:PORT or unix:PATH. May be repeated.",
 )
 
+data_option = click.option("--data", metavar="DIR", help="The data folder, as for broker serve.")
+
 
 @click.group()
 def config() -> None:
@@ -40,8 +42,9 @@ def config() -> None:
 @config.command()
 @config_option
 @bind_option
+@data_option
 @click.option("--changed", is_flag=True, help="Leave out the limits that have their default.")
-def show(path: Path | None, binds: tuple[str, ...], changed: bool) -> None:
+def show(path: Path | None, binds: tuple[str, ...], data: str | None, changed: bool) -> None:
     """Print what is in force, each setting with its source.
 
     It is what `broker serve` with the same options, file and environment would run with, and is itself a
@@ -51,7 +54,7 @@ def show(path: Path | None, binds: tuple[str, ...], changed: bool) -> None:
     from broker.config.text import in_force
 
     try:
-        settings, sources = load_with_sources(path, os.environ, binds)
+        settings, sources = load_with_sources(path, os.environ, binds, data)
     except ConfigError as error:
         raise ConfigurationMistake(str(error)) from error
     click.echo(in_force(settings, sources, changed), nl=False)

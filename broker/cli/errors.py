@@ -10,6 +10,7 @@ FAILURE: Final = 1
 USAGE: Final = 2
 CANNOT_CONNECT: Final = 4
 REFUSED: Final = 5
+STORE_FAILED: Final = 74  # EX_IOERR of sysexits.h
 TIME_IS_UP: Final = 27  # `sub -W`, as mosquitto_sub
 
 
@@ -35,3 +36,9 @@ class Refused(click.ClickException):
     """The broker answered and said no; the message holds its Reason Code in words."""
 
     exit_code = REFUSED
+
+
+class StoreLost(click.ClickException):
+    """The disk failed under a running broker; nothing that had not reached it was acknowledged."""
+
+    exit_code = STORE_FAILED

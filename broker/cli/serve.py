@@ -7,7 +7,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -18,8 +18,15 @@ from broker.cli.logs import FORMATS, LEVELS, chosen_format, set_up
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broker.config import Config, ListenerConfig
+    from broker.config import Config, ListenerConfig, StoreConfig
     from broker.server import Server
+
+# What each level of durability means, in one sentence.
+LEVELS_OF_DURABILITY: Final = {
+    "fsync": "acknowledged = on the disk, survives power loss",
+    "written": "acknowledged = handed to the system, survives kill -9",
+    "none": "acknowledged = in memory, gone when the broker stops",
+}
 
 
 @click.command(
@@ -30,9 +37,18 @@ Examples:
   broker serve -c broker.toml
   broker serve --bind auto://127.0.0.1:1883               (MQTT and WebSocket on one port)
   broker serve --bind tcp://0.0.0.0:1883 --bind ws://0.0.0.0:8080/mqtt --allow-anonymous
+  broker serve --data /var/lib/triomq                     (Sessions and messages survive a restart)
 
 \b
-Exit codes: 0 stopped in order by SIGTERM or Ctrl-C, 1 failure (a port is taken), 2 usage or configuration.
+With a data folder (--data, BROKER_STORE__PATH or `path` in [store]) an acknowledgement says, by [store] durability:
+  fsync     the message is on the disk and survives power loss (the default)
+  written   it is handed to the system and survives kill -9
+Without one everything is in memory and gone when the broker stops. `broker store --help` looks into a folder.
+
+\b
+Exit codes: 0 stopped in order by SIGTERM or Ctrl-C, 1 failure (a port is taken), 2 usage or configuration, or a data
+folder that cannot be used, 74 the disk failed while the broker ran: nothing of what had failed was acknowledged, and
+a restart goes on from what is on the disk.
 """,
 )
 @click.option(
@@ -52,10 +68,20 @@ Exit codes: 0 stopped in order by SIGTERM or Ctrl-C, 1 failure (a port is taken)
     help="Listen here: tcp://, ws://, auto:// host:port, unix:/path. May be repeated; instead of all other listeners.",
 )
 @click.option("--allow-anonymous", is_flag=True, help="Let anybody connect to the --bind listeners.")
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="Keep Sessions, their messages and retained messages in this folder, on a local disk; made if it is missing.",
+)
 @click.option("--log-level", type=click.Choice(LEVELS), help="Least important level that is written.")
 @click.option("--log-format", type=click.Choice(FORMATS), help="auto is text on a terminal and json elsewhere.")
 def serve(
-    file: Path | None, binds: Sequence[str], allow_anonymous: bool, log_level: str | None, log_format: str | None
+    file: Path | None,
+    binds: Sequence[str],
+    allow_anonymous: bool,
+    data: str | None,
+    log_level: str | None,
+    log_format: str | None,
 ) -> None:
     """Run the broker until SIGTERM or Ctrl-C.
 
@@ -65,7 +91,7 @@ def serve(
         raise click.UsageError(
             "--allow-anonymous goes with --bind; for listeners in a file write allow_anonymous = true there."
         )
-    config = read_config(file, [_anonymous(bind) for bind in binds] if allow_anonymous else binds)
+    config = read_config(file, [_anonymous(bind) for bind in binds] if allow_anonymous else binds, data)
     form = chosen_format(log_format or config.log.format, sys.stderr)
     handler = set_up(log_level or config.log.level, form)
 
@@ -73,7 +99,7 @@ def serve(
         if form == "text":
             click.echo("\n".join(banner(server, file)), file=sys.stderr)
         else:
-            logging.getLogger("broker").info("started", extra={"version": version_text()})
+            logging.getLogger("broker").info("started", extra={"version": version_text(), **durability(config.store)})
             for listener in server.listeners:
                 logging.getLogger("broker").info("listening", extra={"url": listener.url, "type": listener.type})
 
@@ -83,12 +109,12 @@ def serve(
         logging.getLogger().removeHandler(handler)
 
 
-def read_config(file: Path | None, binds: Sequence[str] = ()) -> Config:
+def read_config(file: Path | None, binds: Sequence[str] = (), data: str | None = None) -> Config:
     """The configuration; ConfigurationMistake, exit code 2, with all that is wrong with it."""
     from broker.config import ConfigError, load
 
     try:
-        return load(file, os.environ, binds)
+        return load(file, os.environ, binds, data)
     except ConfigError as error:
         raise ConfigurationMistake(str(error)) from error
 
@@ -118,7 +144,30 @@ def banner(server: Server, file: Path | None) -> list[str]:
     width = max(len(url) for url, _ in rows)
     lines = [version_text(), *(f"  {url:<{width}}   {who}" for url, who in rows)]
     where = str(file) if file else "built-in defaults ('broker config init' writes a file to begin with)"
-    return [*lines, f"  configuration: {where}", "  Ctrl-C stops it."]
+    return [
+        *lines,
+        f"  configuration: {where}",
+        f"  data: {where_it_is_kept(server.config.store)}",
+        "  Ctrl-C stops it.",
+    ]
+
+
+def where_it_is_kept(store: StoreConfig) -> str:
+    sentence = f"{store.durability}: {LEVELS_OF_DURABILITY[store.durability]}"
+    if store.path is None:
+        return f"{sentence} ('--data DIR' keeps it)"
+    if store.durability == "none":
+        return f"{sentence} (nothing is written to {store.path})"
+    return f"{store.path} ({sentence})"
+
+
+def durability(store: StoreConfig) -> dict[str, str | None]:
+    """The same for programs."""
+    return {
+        "data": str(store.path) if store.path else None,
+        "durability": store.durability,
+        "meaning": LEVELS_OF_DURABILITY[store.durability],
+    }
 
 
 def who_may_connect(listener: ListenerConfig) -> str:

@@ -176,7 +176,7 @@ class Process:
         self.popen.kill()
         self.popen.communicate()
 
-    def wait(self, timeout: float = 20.0) -> tuple[int, bytes, bytes]:
+    def wait(self, timeout: float = 60.0) -> tuple[int, bytes, bytes]:
         """Exit code, stdout and stderr, once it has ended."""
         out, err = self.popen.communicate(timeout=timeout)
         return self.popen.returncode, out, err

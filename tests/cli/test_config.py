@@ -54,6 +54,13 @@ def test_show_with_everything(tmp_path: Path) -> None:
     assert "# BROKER_LIMITS__TOPIC_LEVELS" in result.stdout
 
 
+def test_show_with_a_data_folder() -> None:
+    result = run(config, "show", "--data", "/x", "--changed")
+    assert result.exit_code == 0
+    assert tomllib.loads(result.stdout)["store"] == {"path": "/x"}
+    assert "# --data /x" in result.stdout
+
+
 def test_show_takes_the_file_of_the_environment(broken: Path) -> None:
     result = run(config, "show", environ={"BROKER_CONFIG": str(broken)})
     assert result.exit_code == 2

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         (errors.ConfigurationMistake, 2),
         (errors.CannotConnect, 4),
         (errors.Refused, 5),
+        (errors.StoreLost, 74),
     ],
 )
 def test_each_kind_has_its_exit_code(kind: type[click.ClickException], code: int) -> None:

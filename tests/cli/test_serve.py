@@ -4,18 +4,17 @@ import json
 import re
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from broker.cli import version_text
-from broker.cli.serve import who_may_connect
-from broker.config import parse_bind
+from broker.cli.serve import durability, where_it_is_kept, who_may_connect
+from broker.config import StoreConfig, parse_bind
 from tests.cli.conftest import Process
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.cli.conftest import Command
 
 URL = re.compile(rb"(mqtt://|ws://|unix:)\S+")
@@ -39,6 +38,7 @@ def test_a_banner_with_urls_to_paste_then_an_orderly_stop(command: Command, tmp_
         ]
         assert all(b"anybody on this machine, without a password" in line for line in lines[1:6])
         assert b"configuration: built-in defaults" in lines[6]
+        assert b"data: none: acknowledged = in memory, gone when the broker stops ('--data DIR' keeps it)" in lines[7]
         for url in urls:
             result = command("pub", "-L", url, "-t", "a", "-m", "x", "-q", "1")
             assert (result.exit_code, result.output) == (0, "")
@@ -54,6 +54,8 @@ def test_json_says_which_it_is_and_where_it_listens_too() -> None:
         started, told = map(json.loads, process.error_lines(b"listening"))
         assert started["message"] == "started"
         assert started["version"] == version_text()
+        assert (started["data"], started["durability"]) == (None, "none")
+        assert started["meaning"] == "acknowledged = in memory, gone when the broker stops"
         assert told["level"] == "info"
         assert re.fullmatch(r"mqtt://127\.0\.0\.1:\d+", told["url"])
 
@@ -98,6 +100,34 @@ def test_strangers_are_let_in_only_when_it_is_said(command: Command) -> None:
     with Process("serve", "--allow-anonymous", "--log-format", "text", *words) as process:
         lines = process.error_lines(b"Ctrl-C stops it")
     assert sum(b"anybody who can reach it, without a password" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        (StoreConfig(), "none: acknowledged = in memory, gone when the broker stops ('--data DIR' keeps it)"),
+        (StoreConfig(path=Path("/x")), "/x (fsync: acknowledged = on the disk, survives power loss)"),
+        (
+            StoreConfig(path=Path("/x"), durability="written"),
+            "/x (written: acknowledged = handed to the system, survives kill -9)",
+        ),
+        (
+            StoreConfig(path=Path("/x"), durability="none"),
+            "none: acknowledged = in memory, gone when the broker stops (nothing is written to /x)",
+        ),
+    ],
+)
+def test_where_it_is_kept(store: StoreConfig, expected: str) -> None:
+    assert where_it_is_kept(store) == expected
+    told = durability(store)
+    assert told["data"] == (str(store.path) if store.path else None)
+    assert f"{told['durability']}: {told['meaning']}" in expected
+
+
+def test_a_data_folder_that_is_none(command: Command) -> None:
+    result = command("serve", "--data", "")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: --data: must name a folder; without one leave the setting out\n"
 
 
 def test_who_may_connect() -> None:

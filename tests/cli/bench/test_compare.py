@@ -26,7 +26,7 @@ QUICK = ("--no-progress", "--workers", "1", "--connections", "0", "-n", "100")
 def wait_for_rounds(pid: int) -> dict[int, str]:
     """Until the fifth worker of the process `pid` has begun: two do not count, two are a round. Its children."""
     seen: set[int] = set()
-    for _ in range(1000):
+    for _ in range(3000):
         found = children(pid)
         seen |= {child for child, words in found.items() if "broker.bench.worker" in words}
         if len(seen) >= 5:

@@ -78,11 +78,11 @@ async def test_the_first_signal_asks_and_the_second_ends() -> None:
     async with interruptible() as interruption:
         assert interruption.code == 0
         os.kill(os.getpid(), signal.SIGINT)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await interruption.stop.wait()
         went_on = True
         os.kill(os.getpid(), signal.SIGTERM)
-        await trio.sleep(5)
+        await trio.sleep(20)
         raise AssertionError("it went on after the second")
     assert went_on
     assert interruption.code == 130  # of the first
@@ -210,7 +210,7 @@ async def test_a_signal_ends_a_run_with_what_was_seen(served: Served) -> None:
         )
     assert comparison is not None
     (run,) = comparison.rounds
-    assert 0 < run.measured.seconds < 10
+    assert 0 < run.measured.seconds < 50
     assert run.measured.received > 0
     assert run.measured.latency.count > 0
     assert run.measured.ok
@@ -227,7 +227,7 @@ async def test_a_signal_while_all_are_connecting_ends_it_at_once() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         subject = Subject(label="tcp", url=f"mqtt://127.0.0.1:{silent.getsockname()[1]}")
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             comparison = await run_one(
                 subject,
                 Workload(url=subject.url, publishers=1, timeout=60),

@@ -37,10 +37,10 @@ def children(pid: int) -> dict[int, str]:
 
 def wait_for_load(pid: int) -> dict[int, str]:
     """Until a worker of the process `pid` has used more CPU than its start takes; the children of `pid`."""
-    for _ in range(400):
+    for _ in range(1200):
         found = children(pid)
         for child, words in found.items():
-            if "broker.bench.worker" in words and Processes(child).read().cpu > 0.35:
+            if "broker.bench.worker" in words and Processes(child).read().cpu > 0.8:
                 return found
         time.sleep(0.05)
     raise AssertionError("no worker came to work")
@@ -76,7 +76,7 @@ def test_an_open_loop_as_json(command: Command, served: Served, tmp_path: Path) 
     assert result.exit_code == 0
     results = from_json(result.stdout)
     assert results.first.workload.rate == 400
-    assert results.first.figures()["tcp"]["throughput"] == pytest.approx(400, rel=0.2)
+    assert results.first.figures()["tcp"]["throughput"] == pytest.approx(400, rel=0.5)
     assert "checks        all " in result.stderr
     assert file.read_text().splitlines()[1].startswith("tcp,1,")
 
@@ -113,8 +113,8 @@ def test_idle_connections(command: Command, served: Served) -> None:
 
 
 def test_who_only_receives(served: Served, command: Command) -> None:
-    with Process("bench", "sub", "-L", served.mqtt, "-t", "only/#", "-n", "40", "-d", "20", *QUIET) as process:
-        words = ["-L", served.ws, "-t", "only/%i", "--subscribers", "0", "-q", "1", "--rate", "100", "-d", "3"]
+    with Process("bench", "sub", "-L", served.mqtt, "-t", "only/#", "-n", "40", "-d", "60", *QUIET) as process:
+        words = ["-L", served.ws, "-t", "only/%i", "--subscribers", "0", "-q", "1", "--rate", "100", "-d", "60"]
         sender = Process("bench", "pub", *words, *QUIET)
         with sender:
             code, out, err = process.wait()
