@@ -39,7 +39,7 @@ SETTLE: Final = 0.1  # seconds between the last CONNACK and the first message
 QUIET: Final = 1.5  # seconds without any arrival after which nothing more is expected
 SILENT: Final = 30.0  # seconds without a word after which a worker is given up
 GOODBYE: Final = 1.0  # seconds for a worker to disconnect its Clients when the run is cancelled
-PROGRESS: Final = 0.25  # seconds between two calls of `progress`
+PROGRESS: Final = 0.25  # seconds between two calls of `progress` within a phase
 SOURCES: Final = 1 << 32  # numbers that a payload can name its publisher by
 
 
@@ -65,7 +65,8 @@ async def drive(
 ) -> Measured:
     """Run `workload` in `workers` processes (0 is one less than the cores) and give what they saw.
 
-    `progress` is called about four times a second. `stop` ends the run early, as though its time were up.
+    `progress` is called about four times a second, and when a phase begins. `stop` ends the run early, as though its
+    time were up.
 
     Raises `CannotConnect` or `Refused` where the Clients do not come to be connected, and `BenchError` for what has no
     sense or the machine does not grant. What happens afterwards is counted: a broker that dies ends the run at once,
@@ -155,7 +156,7 @@ class _Run:
                     with self._scope:
                         await self._start(nursery, endpoint, family, address, counters.fileno())
                         if self._progress is not None:
-                            nursery.start_soon(self._tell)
+                            nursery.start_soon(self._keep_telling)
                         measured = await self._follow()
                     nursery.cancel_scope.cancel()
             finally:
@@ -304,6 +305,7 @@ class _Run:
         self._phase_start = trio.current_time()
         self._phase_seconds = seconds
         self._base = (self._total("sent"), self._total("received"))
+        self._tell()
 
     def _total(self, name: str) -> int:
         return sum(worker.total(name) for worker in self._workers)
@@ -388,19 +390,23 @@ class _Run:
 
     # -- Progress
 
-    async def _tell(self) -> None:
-        assert self._progress is not None
-        workload = self._workload
+    async def _keep_telling(self) -> None:
         while True:
-            self._progress(
-                Progress(
-                    self._phase,
-                    self._total("connected"),
-                    workload.publishers + workload.subscribers + workload.idle,
-                    self._total("sent") - self._base[0],
-                    self._total("received") - self._base[1],
-                    trio.current_time() - self._phase_start,
-                    self._phase_seconds,
-                )
-            )
+            self._tell()
             await trio.sleep(PROGRESS)
+
+    def _tell(self) -> None:
+        if self._progress is None:
+            return
+        workload = self._workload
+        self._progress(
+            Progress(
+                self._phase,
+                self._total("connected"),
+                workload.publishers + workload.subscribers + workload.idle,
+                self._total("sent") - self._base[0],
+                self._total("received") - self._base[1],
+                trio.current_time() - self._phase_start,
+                self._phase_seconds,
+            )
+        )

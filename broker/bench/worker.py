@@ -103,6 +103,11 @@ class Snapshot:
         self.mqtt_bytes_received = tally.mqtt_bytes_received
         self.frames_received = tally.frames_received
 
+    def count_from(self, earlier: Snapshot) -> None:
+        """Take the counters of `earlier`; the clocks stay those of now."""
+        for name in COUNTERS:
+            setattr(self, name, getattr(earlier, name))
+
 
 COUNTERS: Final = tuple(name for name in vars(Snapshot(Tally())) if name not in ("at", "cpu", "waited"))
 
@@ -120,6 +125,7 @@ class Worker:
         self._broken = False
         self._ended = False  # the parent ended the window
         self._finished = False  # the parent wants the report
+        self._connected = Snapshot(self._tally)  # what there was when all had connected
         self._window: Snapshot | None = None  # the beginning of the window
         self._series: list[tuple[int, int]] = []
 
@@ -181,6 +187,7 @@ class Worker:
             if why == CONNECTED:
                 self._connect_busiest = (time.process_time() - cpu) * SECOND / max(1, monotonic_ns() - start)
                 self._ready = True
+                self._connected = Snapshot(self._tally)
                 self._status()
                 return True
             self._status()
@@ -200,6 +207,8 @@ class Worker:
             self._go_on(min(window_start, monotonic_ns() + WORD))
             self._status()
         before = last = self._window = Snapshot(self._tally)
+        if not window_end:  # of a count nothing came before its start, and others began without us if we are late
+            before.count_from(self._connected)
         step = int(SERIES_STEP * SECOND)
         point = window_start + step
         word = WORD if window_end else SHORT_WORD

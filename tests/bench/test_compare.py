@@ -121,7 +121,7 @@ async def test_a_process_that_is_not_seen_tells_of_itself(monkeypatch: pytest.Mo
         found = await compare([telling], workload, drive=drive, rounds=1, connections=100, pause=0)
         nursery.cancel_scope.cancel()
     (first,) = found.rounds
-    assert first.cpu == pytest.approx(0.25, rel=0.2)
+    assert first.cpu == pytest.approx(0.25, rel=0.6)  # told every 50 ms, where nothing holds it up
     assert first.rss is not None
     assert first.rss > 1 << 20
     assert first.connections is not None
@@ -193,7 +193,7 @@ async def test_what_drive_raises_while_connections_are_held_comes_through() -> N
 
 async def test_connections_that_are_closed_while_they_are_held_are_no_hang() -> None:
     drive = FakeDrive(forever=0.05)
-    with pytest.raises(BenchError, match="tcp: the broker closed connections that were only held"), trio.fail_after(5):
+    with pytest.raises(BenchError, match="tcp: the broker closed connections that were only held"), trio.fail_after(20):
         await compare([replace(TCP, pid=os.getpid())], SHORT, drive=drive, rounds=1, connections=10, pause=0)
     assert drive.open == 0
 

@@ -57,13 +57,16 @@ async def test_it_watches() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(meter.run)
         nursery.start_soon(meter.look_at, begin + 0.1)
+        before = time.process_time()
         burn(0.06)
-        await trio.sleep(max(0.0, begin + 0.25 - time.monotonic()))
+        end = time.monotonic() + 0.2
+        await trio.sleep(0.25)
         meter.look()
+        after = time.process_time()
         nursery.cancel_scope.cancel()
-    spent = meter.cpu_between(begin, begin + 0.25)
+    spent = meter.cpu_between(begin, end)
     assert spent is not None
-    assert 0.05 < spent < 0.5
+    assert 0.05 < spent < after - before + 0.05
 
 
 async def test_it_ends_with_the_process(process: subprocess.Popen[bytes]) -> None:
@@ -71,7 +74,7 @@ async def test_it_ends_with_the_process(process: subprocess.Popen[bytes]) -> Non
     assert process.stdin is not None
     process.stdin.close()
     process.wait(10)
-    with trio.fail_after(2):
+    with trio.fail_after(20):
         await meter.run()
     assert meter.look() is None
     with pytest.raises(NoSuchProcess):

@@ -48,10 +48,11 @@ def line_of(process: subprocess.Popen[str]) -> str:
 def test_cpu_and_memory_of_a_process() -> None:
     with started(WORKER.format(seconds=0.15)) as process:
         assert line_of(process) == "done"
+        before = time.monotonic()
         seen = Processes(process.pid).read()
+        assert before <= seen.at <= time.monotonic()
         assert 0.15 <= seen.cpu < 2
         assert 1_000_000 < seen.rss < 1_000_000_000
-        assert time.monotonic() - seen.at < 1
 
 
 def test_what_descends_counts_too() -> None:
@@ -117,7 +118,7 @@ def test_pinning_is_of_all_threads_that_are_there() -> None:
     go, told = threading.Event(), []
 
     def start() -> None:
-        go.wait(5)
+        go.wait(20)
         done = subprocess.run(
             [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"],
             check=True,

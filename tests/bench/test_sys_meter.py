@@ -80,11 +80,19 @@ async def test_a_broker_that_tells_no_memory() -> None:
     assert rss is None
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes for certain may take its time on a busy machine."""
+    monkeypatch.setattr("broker.bench.sys_meter.PATIENCE", 20.0)
+    monkeypatch.setattr("broker.bench.sys_meter.NEXT", 20.0)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_our_own_broker_agrees_with_its_process(server: Server) -> None:
     meter = SysMeter()
     seen = Processes(os.getpid())
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await nursery.start(meter.run, subject_of(server), WORKLOAD)
             assert meter.told
             assert meter.look() is None  # the retained figures are of an unknown moment
@@ -95,7 +103,7 @@ async def test_our_own_broker_agrees_with_its_process(server: Server) -> None:
     assert before is not None
     assert after is not None
     assert meter.look() == after
-    assert 0.7 < after.at - before.at < 3
+    assert 0.5 < after.at - before.at < 10
     assert after.cpu - before.cpu == pytest.approx(truth_after.cpu - truth.cpu, rel=0.2)
     assert after.rss == (pytest.approx(truth_after.rss, rel=0.1) if sys.platform == "linux" else 0)
 
@@ -105,12 +113,13 @@ async def test_one_that_says_nothing_of_itself(server: Server) -> None:
     for topic in (CPU, MEMORY):
         server.publish(topic, b"", retain=True)
     meter = SysMeter()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(meter.run, subject_of(server), WORKLOAD)
     assert not meter.told
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("payload", [b"", b"much", b"nan", b"inf", b"-1", b"\xff"])
 async def test_what_is_no_figure_is_passed_over(server: Server, payload: bytes) -> None:
     server.broker.process = None
@@ -121,7 +130,7 @@ async def test_what_is_no_figure_is_passed_over(server: Server, payload: bytes) 
         server.publish(CPU, payload)
         server.publish(MEMORY, b"4096")
         server.publish(CPU, b"2.5")
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await meter.fresh()
         nursery.cancel_scope.cancel()
     assert [(each.cpu, each.rss) for each in meter._samples] == [(2.5, 4096)]
@@ -132,16 +141,17 @@ async def test_nobody_is_there() -> None:
         mute = Subject(label="mute", url=f"mqtt://127.0.0.1:{silent.getsockname()[1]}")
         for subject in (TCP, mute):
             meter = SysMeter()
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 async with trio.open_nursery() as nursery:
                     await nursery.start(meter.run, subject, WORKLOAD)
             assert not meter.told
 
 
-async def test_one_that_goes_away_keeps_nobody_waiting() -> None:
+async def test_one_that_goes_away_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.bench.sys_meter.NEXT", 3600.0)
     meter = SysMeter()
     async with trio.open_nursery() as nursery:
         async with serve(Config(listeners=[ListenerConfig(type="tcp", port=0)])) as server:
             await nursery.start(meter.run, subject_of(server), WORKLOAD)
-        with trio.fail_after(1.5):
+        with trio.fail_after(20):
             assert await meter.fresh() is None

@@ -35,7 +35,7 @@ class Session:
         self.client.connect(monotonic_ns())
         self.server = self.listener.accept()[0]
         self.server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.server.settimeout(1.0)
+        self.server.settimeout(20.0)
         self.frames = FrameDecoder(1 << 20)
 
     def close(self) -> None:
