@@ -91,7 +91,7 @@ class BrokerProcess:
             self.process.send_signal(number)
         self.asked_to_end = True
 
-    def settled(self, descriptors: int, within: float = 10.0) -> int:
+    def settled(self, descriptors: int, within: float = 20.0) -> int:
         """Its file descriptors, as soon as they are down to `descriptors`, or after `within` seconds."""
         deadline = time.monotonic() + within
         while (now := self.descriptors()) > descriptors and time.monotonic() < deadline:

@@ -40,7 +40,7 @@ def test_first_packets_that_promise_much(tmp_path: Path) -> None:
                 connected.sendall(bytes((kind << 4 | flags,)) + HUNDRED_MILLION + bytes(1000))
             made.append(connected)
         for connected in made:
-            assert read_until_end(connected, 10) == b""
+            assert read_until_end(connected) == b""
             connected.close()
         assert broker.memory() - before < 20 * MIB
 
@@ -60,8 +60,8 @@ def test_connects_that_promise_much(tmp_path: Path) -> None:
             connected.sendall(HTTP_HEAD + b"\x82\xff\x00\x00\x00\x00\x10\x00\x00\x00abcd\x10\xff\xff\xff\x7f")
         start = time.monotonic()
         for connected in made + more:
-            read_until_end(connected, 10)
-        assert time.monotonic() - start < 6
+            read_until_end(connected)
+        assert time.monotonic() - start < 15
         assert broker.memory() - before < 40 * MIB
         for connected in made + more:
             connected.close()
@@ -86,20 +86,21 @@ def test_a_stall_at_any_stage_ends_at_the_deadline(tmp_path: Path) -> None:
         stalled: list[tuple[str, socket.socket, float]] = []
         for stage, (types, data) in STAGES.items():
             for type_ in types:
+                start = time.monotonic()
                 connected = broker.connect(type_)
                 connected.sendall(data)
-                stalled.append((f"{stage} on {type_}", connected, time.monotonic()))
+                stalled.append((f"{stage} on {type_}", connected, start))
         for name, connected, start in stalled:
-            read_until_end(connected, 10)
-            assert 1.2 < time.monotonic() - start < 8, name
+            read_until_end(connected)
+            assert 1.2 < time.monotonic() - start < 15, name
             connected.close()
 
 
 def test_a_drip_ends_at_the_deadline(tmp_path: Path) -> None:
     """A byte now and then is no progress: the deadline counts from accept."""
     with running(tmp_path, handshake_timeout=1.5) as broker:
-        made = {type_: broker.connect(type_) for type_ in ("tcp", "ws", "auto", "unix")}
         start = time.monotonic()
+        made = {type_: broker.connect(type_) for type_ in ("tcp", "ws", "auto", "unix")}
         data = {
             type_: CONNECT if type_ in ("tcp", "unix") else HTTP_HEAD + frame(CONNECT)
             for type_ in ("tcp", "ws", "auto", "unix")
@@ -120,9 +121,9 @@ def test_a_drip_ends_at_the_deadline(tmp_path: Path) -> None:
                 except OSError:
                     ended[type_] = time.monotonic() - start
             at += 1
-            time.sleep(0.1)
+            time.sleep(0.4)  # a whole CONNECT would take until after the end of this loop
         assert set(ended) == set(made)
-        assert all(1.2 < seconds < 3.5 for seconds in ended.values()), ended
+        assert all(1.2 < seconds < 8 for seconds in ended.values()), ended
         for connected in made.values():
             connected.close()
 
@@ -153,7 +154,7 @@ def test_cut_at_every_byte(tmp_path: Path) -> None:
                 patient.sendall(cut)
                 waiting.append(patient)
         for connected in waiting:
-            read_until_end(connected, 10)
+            read_until_end(connected)
             connected.close()
         assert broker.settled(descriptors + 5) <= descriptors + 5
         greeted(broker)
@@ -168,7 +169,7 @@ def test_the_upgrade_cut_at_every_byte(tmp_path: Path) -> None:
             connected.sendall(HTTP_HEAD[:at])
             waiting.append(connected)
         for connected in waiting:
-            read_until_end(connected, 10)
+            read_until_end(connected)
             connected.close()
         assert broker.settled(descriptors + 5) <= descriptors + 5
 
@@ -217,6 +218,6 @@ def test_good_clients_do_not_wait_for_bad_ones(tmp_path: Path, type_: str) -> No
         idle = [broker.connect(type_) for _ in range(300)]
         start = time.monotonic()
         greeted(broker)
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 8
         for connected in idle:
             connected.close()

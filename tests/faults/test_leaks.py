@@ -73,7 +73,7 @@ async def test_connections_do_not_wait_for_the_collector(door: Door) -> None:
     await door.start()
     before = connections()
     await visit(door)
-    for _ in range(80):  # deadlines hold on to what has ended until they are due
+    for _ in range(200):  # deadlines hold on to what has ended until they are due
         if connections() == before:
             break
         await trio.sleep(0.1)

@@ -79,17 +79,17 @@ def test_asked_to_end(tmp_path: Path, number: int) -> None:
         while b"\x20" not in web.recv(10_000).rpartition(b"\r\n\r\n")[2]:
             pass
         broker.ask_to_end(number)
-        told = read_until_end(new, 5)
+        told = read_until_end(new)
         assert b"\xe0" in told
         assert told[told.index(b"\xe0") + 2] == 0x8B
-        told = read_until_end(web, 5)
+        told = read_until_end(web)
         assert told[told.index(b"\xe0") + 2] == 0x8B
         assert b"\x88\x02\x03\xe9" in told, "WebSocket Close 1001, going away"
-        assert read_until_end(old, 5) == b""
-        assert read_until_end(silent, 5) == b""
+        assert read_until_end(old) == b""
+        assert read_until_end(silent) == b""
         for each in (old, new, web, silent):
             each.close()
-        assert broker.process.wait(5) == 0
+        assert broker.process.wait(20) == 0
         with pytest.raises(OSError):  # noqa: PT011  # refused, or no such file
             broker.connect("unix")
 
@@ -111,8 +111,8 @@ def test_the_end_under_load_is_bounded(tmp_path: Path) -> None:
         with contextlib.suppress(OSError):
             while time.monotonic() - start < 10:
                 publisher.sendall(many)
-        assert broker.process.wait(10) == 0
-        assert time.monotonic() - start < 5
+        assert broker.process.wait(20) == 0
+        assert time.monotonic() - start < 15
         for each in (*stopped, publisher):
             each.close()
 

@@ -81,7 +81,7 @@ def test_a_reader_that_stops_is_cut_and_others_are_not(tmp_path: Path) -> None:
             flood(publisher, "a", 10)
             received(healthy, 10 * size)
             time.sleep(0.05)
-        assert broker.settled(descriptors + 2, 5) == descriptors + 2, "who takes no byte for 2 s is cut"
+        assert broker.settled(descriptors + 2) == descriptors + 2, "who takes no byte for 2 s is cut"
         flood(publisher, "a", 10)
         received(healthy, 10 * size)
         for each in (*stopped, healthy, publisher):
@@ -90,11 +90,11 @@ def test_a_reader_that_stops_is_cut_and_others_are_not(tmp_path: Path) -> None:
 
 def test_a_reader_who_is_slow_but_reads_stays(tmp_path: Path) -> None:
     """Progress is what counts: a little now and then is enough."""
-    with running(tmp_path, ("tcp",), write_stall_timeout=1, outbox_soft_bytes=65_536) as broker:
+    with running(tmp_path, ("tcp",), write_stall_timeout=2, outbox_soft_bytes=65_536) as broker:
         slow = subscribed(broker, "slow", "a", receive_buffer=4096)
         publisher = connected(broker, "publisher")
         start = time.monotonic()
-        while time.monotonic() - start < 3:
+        while time.monotonic() - start < 5:
             flood(publisher, "a", 100)
             for _ in range(4):
                 assert slow.recv(4096)
@@ -137,13 +137,15 @@ def test_a_websocket_reader_that_stops_is_cut(tmp_path: Path) -> None:
         slow = broker.connect("ws", 4096)
         slow.sendall(HTTP_HEAD + frame(encode(Connect("slow", MQTT_5_0, keep_alive=0), MQTT_5_0)))
         slow.sendall(frame(encode(Subscribe(1, [SubscriptionRequest("a")]), MQTT_5_0)))
-        time.sleep(0.3)
+        answers = b""
+        while not answers.endswith(b"\x90\x04\x00\x01\x00\x00"):  # SUBACK
+            answers += read_some(slow, 1)
         descriptors = broker.descriptors()
         publisher = connected(broker, "publisher")
         start = time.monotonic()
         flood(publisher, "a", 5000)
-        assert broker.settled(descriptors, 6) == descriptors, "the slow one has gone, the publisher has come"
-        assert 1.3 < time.monotonic() - start < 5
+        assert broker.settled(descriptors) == descriptors, "the slow one has gone, the publisher has come"
+        assert 1.3 < time.monotonic() - start < 15
         publisher.close()
         read_until_end(slow)
         slow.close()
@@ -165,7 +167,7 @@ def test_publishers_wait_while_slow_readers_hold_too_much(tmp_path: Path) -> Non
         before = broker.memory()
         start = time.monotonic()
         flood(publisher, "a", 8000)
-        assert time.monotonic() - start < 15
+        assert time.monotonic() - start < 30
         assert broker.memory() - before < 30 * MIB
         bystander.sendall(encode(Pingreq(), V4))
         assert read_some(bystander, 2) == b"\xd0\x00"

@@ -147,8 +147,15 @@ def test_many_come_and_go(tmp_path: Path) -> None:
                 reset(made)
             else:
                 made.close()
-        assert time.monotonic() - start < 20
+        assert time.monotonic() - start < 60
         assert broker.settled(descriptors) <= descriptors
+
+
+def ended(readable: socket.socket) -> bool:
+    try:
+        return not readable.recv(65_536)
+    except ConnectionError:
+        return True
 
 
 def test_a_race_for_one_identifier(tmp_path: Path) -> None:
@@ -163,18 +170,13 @@ def test_a_race_for_one_identifier(tmp_path: Path) -> None:
             each = broker.connect(type_)
             each.sendall(HTTP_HEAD + frame(connect) if type_ == "ws" else connect)
             made.append(each)
-        deadline = time.monotonic() + 3
-        alive = 0
-        for each in made:
-            each.settimeout(max(deadline - time.monotonic(), 0.01))
-            try:
-                while each.recv(65_536):
-                    pass
-            except TimeoutError:
-                alive += 1
-            except OSError:
-                pass
-        assert alive == 1
+        alive = set(made)
+        deadline = time.monotonic() + 20
+        while len(alive) > 1 and time.monotonic() < deadline:
+            alive -= {each for each in select.select(alive, [], [], 1)[0] if ended(each)}
+        time.sleep(0.2)
+        alive -= {each for each in select.select(alive, [], [], 0)[0] if ended(each)}
+        assert len(alive) == 1
         for each in made:
             each.close()
         assert broker.settled(descriptors) <= descriptors

@@ -233,7 +233,7 @@ def refused(broker: BrokerProcess, head: bytes, *statuses: int) -> None:
             made.sendall(head)
         except OSError:
             return
-        answer = read_until_end(made, 5)
+        answer = read_until_end(made)
         assert not answer or int(answer.split(b" ", 2)[1]) in statuses, answer[:200]
 
 
@@ -285,7 +285,7 @@ def test_plain_http_is_answered(broker: BrokerProcess) -> None:
         for path, status in ((b"/healthz", 200), (b"/", 200), (b"/nothing", 404)):
             with broker.connect(type_) as made:
                 made.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                answer = read_until_end(made, 5)
+                answer = read_until_end(made)
                 assert int(answer.split(b" ", 2)[1]) == status, (type_, path)
 
 
@@ -297,7 +297,7 @@ def test_pipelined_requests_cost_little(broker: BrokerProcess) -> None:
                 made.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
         except OSError:
             pass
-        read_until_end(made, 5)
+        read_until_end(made)
     assert broker.cpu_seconds() - cpu < 2
 
 

@@ -94,7 +94,7 @@ async def test_the_rate_is_that_of_all_together() -> None:
             before, began = fleet.published, trio.current_time()
             await trio.sleep(1.0)
             rate = (fleet.published - before) / (trio.current_time() - began)
-    assert 250.0 < rate <= 450.0
+    assert 100.0 < rate < 1000.0  # nor that of each, nor an eighth of it
 
 
 async def test_what_cannot_be_said_in_time_is_counted_and_not_made_up_for() -> None:
@@ -217,7 +217,7 @@ async def test_a_broker_that_refuses_every_device_ends_it() -> None:
     config = anywhere(versions=(3, 4))
     async with broker.serve(config) as server:
         fleet = Fleet(fleet_of("home", 3), [server.listeners[0].url])
-        with trio.fail_after(10), pytest.raises(ConnectRefused):
+        with trio.fail_after(20), pytest.raises(ConnectRefused):
             await fleet.run()
     assert fleet.hopeless == 3
 

@@ -37,7 +37,7 @@ def settings(name: str = "d-1") -> Settings:
 
 async def pump(line: Line, true: Callable[[], bool]) -> None:
     """Flush and read until it holds."""
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         while not true():
             if not line.closed:
                 line.flush(trio.current_time())
@@ -82,7 +82,7 @@ async def test_a_line_that_is_closed_without_a_word_leaves_its_will() -> None:
                     await pump(line, lambda: line.closed)  # noqa: B023
                 else:
                     line.close()
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 assert (await messages.receive()).payload == b"will"
             assert messages.buffered == 0
 
