@@ -9,6 +9,7 @@ File format: https://www.sqlite.org/fileformat2.html (header 1.3, free pages 1.5
 
 from __future__ import annotations
 
+from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -28,7 +29,8 @@ _WAL_MAGIC: Final = 0x377F0682  # the last bit says that checksums are big-endia
 _LEAF: Final = 0x0D  # a leaf of a table
 _HEADER: Final = 100
 _POINTER_MAP_ENTRY: Final = 5
-_FREE: Final = 1 + 1  # in the pointer map
+_FREE: Final = 2  # in the pointer map
+_STATE: Final = b"state"
 
 _U32: Final = Struct(">I")
 _U16: Final = Struct(">H")
@@ -180,6 +182,26 @@ class Pages:
                 for at in places:
                     yield from self._cells_of(number, _at(self._wal_file, at, self.size))
 
+    def states(self) -> Iterator[bytes]:
+        """What may be the BLOB of the row 'state' of table meta; more than one where it is not known which counts."""
+        for number in range(1, self.count + 1):
+            yield from self._states_on(self.page(number), 0)
+        if self._wal_file:
+            for places in self._doubtful.values():
+                for at in places:
+                    yield from self._states_on(_at(self._wal_file, at, self.size), 0)
+
+    def _states_on(self, page: bytes, start: int) -> Iterator[bytes]:
+        if len(page) == self.size and page[start] == _LEAF:
+            for payload, _ in self._payloads(page, start):
+                with suppress(IndexError):
+                    header, at = _varint(payload, 0)
+                    text, at = _varint(payload, at)
+                    kind, at = _varint(payload, at)
+                    name = payload[header : header + len(_STATE)]
+                    if text == 2 * len(_STATE) + 13 and name == _STATE and kind >= 12 and at == header:
+                        yield payload[header + len(_STATE) : header + len(_STATE) + (kind - 12) // 2]
+
     def find(self, row: int, record: bytes) -> Place | None:
         """The page on which a cell begins that SQLite reads as this."""
         return next((self.place(cell.page) for cell in self.cells() if cell[:2] == (row, record)), None)
@@ -188,16 +210,22 @@ class Pages:
         start = _HEADER if number == 1 else 0
         if len(page) < self.size or page[start] != _LEAF:
             return
+        for payload, row in self._payloads(page, start):
+            with suppress(IndexError, ValueError):
+                yield Cell(row, _second_column(payload), number)
+
+    def _payloads(self, page: bytes, start: int) -> Iterator[tuple[bytes, int]]:
+        """The payloads of a leaf's cells, and their rows."""
         count = _U16.unpack_from(page, start + 3)[0]
         for index in range(min(count, (self.size - start - 8) // 2)):
             at = _U16.unpack_from(page, start + 8 + 2 * index)[0]
             try:
                 length, at = _varint(page, at)
                 row, at = _varint(page, at)
-                record = _second_column(self._payload(page, at, length))
+                payload = self._payload(page, at, length)
             except (IndexError, ValueError):
                 continue
-            yield Cell(row, record, number)
+            yield payload, row
 
     def _payload(self, page: bytes, at: int, length: int) -> bytes:
         """`length` bytes of payload that begin at `at` and go on on overflow pages. ValueError where they do not."""
