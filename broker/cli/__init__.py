@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "bench": ("broker.cli.bench", "bench", "Measure any broker: throughput, latency, TCP against WebSocket."),
     "simulate": ("broker.cli.simulate", "simulate", "Let a fleet of simulated devices publish."),
     "demo": ("broker.cli.demo", "demo", "A broker, a fleet and a live table in one terminal."),
+    "store": ("broker.cli.store", "store", "Look into a data folder: check, export, copy, compact, salvage."),
     "config": ("broker.cli.config", "config", "Show, explain and start a configuration."),
     "check-config": ("broker.cli.config", "check_config", "Read the configuration and name every mistake."),
 }
