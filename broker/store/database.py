@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
-from broker.core.journal import TABLES
 from broker.store.folder import StoreError, explain
 from broker.store.records import TABLE_NAMES
 from broker.store.state import State, decode_state
@@ -209,20 +208,23 @@ def read_state(connection: apsw.Connection, path: Path) -> State:
     return state
 
 
-def check_rows(connection: apsw.Connection, state: State, path: Path, tables: range = range(TABLES)) -> None:
-    """See that no row of `tables` is missing or too many, and that the next numbers are the right ones."""
+def check_newest(connection: apsw.Connection, state: State, path: Path) -> None:
+    """See that the newest number of each table is the one that the last commit gave."""
     newest = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
-    for table in tables:
-        name = TABLE_NAMES[table]
-        count, low, high = connection.execute(
-            f"SELECT count(*), ifnull(sum(id & 4294967295), 0), ifnull(sum(id >> 32), 0) FROM {name}"
-        ).get
-        check_count(path, state, table, count, low + (high << 32))
+    for table, name in enumerate(TABLE_NAMES):
         if newest.get(name, 0) != state.last[table]:
             raise StoreError(
                 f"{path}: the newest number of table {name} is {newest.get(name, 0)} and should be "
                 f"{state.last[table]}: the database is damaged; {_SALVAGE}."
             )
+
+
+def count_rows(connection: apsw.Connection, table: int) -> tuple[int, int]:
+    """How many rows a table has, and the sum of their numbers."""
+    count, low, high = connection.execute(
+        f"SELECT count(*), ifnull(sum(id & 4294967295), 0), ifnull(sum(id >> 32), 0) FROM {TABLE_NAMES[table]}"
+    ).get
+    return count, low + (high << 32)
 
 
 def check_count(path: Path, state: State, table: int, count: int, total: int) -> None:
