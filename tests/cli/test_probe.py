@@ -39,7 +39,7 @@ def answering(*answers: bytes) -> Iterator[int]:
             except OSError:
                 return
             with accepted:
-                accepted.settimeout(5)
+                accepted.settimeout(20)
                 try:
                     accepted.recv(65_536)
                     accepted.sendall(left.pop(0) if len(left) > 1 else left[0])
@@ -170,7 +170,7 @@ def test_something_wrong(command: Command) -> None:
 )
 def test_who_does_not_let_us_in(command: Command, answer: bytes, code: int, words: str) -> None:
     with answering(answer) as port:
-        result = command("probe", f"mqtt://127.0.0.1:{port}", "--timeout", "0.5")
+        result = command("probe", f"mqtt://127.0.0.1:{port}", "--timeout", "5")
     assert result.exit_code == code
     assert result.stderr.count("\n") == 1
     assert (words % port if "%" in words else words) in result.stderr
@@ -184,7 +184,7 @@ def test_a_broker_that_says_nothing(command: Command) -> None:
         result = command("probe", f"mqtt://127.0.0.1:{listening.getsockname()[1]}", "--timeout", "0.3")
     assert result.exit_code == 4
     assert "nothing within 0.3 s" in result.stderr
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,9 @@ def test_time_is_up_with_27_as_mosquitto_sub(retained: Retained) -> None:
     began = time.monotonic()
     result = retained.sub("-W", "0.4")
     assert (result.exit_code, result.output) == (27, "")
-    assert 0.4 <= time.monotonic() - began < 5
+    assert 0.4 <= time.monotonic() - began < 20
     retained.keep("a", "x")
-    result = retained.sub("-W", "0.4")
+    result = retained.sub("-W", "1.5")
     assert (result.exit_code, result.stdout) == (27, "x\n")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.interop.brokers import Door
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 def properties(packet: str, **values: object) -> Properties:

@@ -12,7 +12,7 @@ from gmqtt.mqtt.constants import MQTTv50, MQTTv311
 if TYPE_CHECKING:
     from tests.interop.brokers import Door, RunningBroker
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 @pytest.fixture

@@ -448,7 +448,7 @@ class Waiting:
 
 
 async def soon(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         while not condition():  # noqa: ASYNC110 - seen from outside: nobody there would set an Event
             await trio.sleep(0.002)
 

@@ -131,7 +131,7 @@ async def test_one_task_waits_for_all(poller: Poller, pair: Pair) -> None:
         await trio.lowlevel.wait_readable(poller.fileno())
         woken += 1
 
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked(0.01)
@@ -143,7 +143,7 @@ async def test_a_change_wakes_who_waits(poller: Poller, pair: Pair) -> None:
     ours, theirs = pair
     poller.add(ours.fileno(), 0)
     theirs.sendall(b"x")
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.lowlevel.wait_readable, poller.fileno())
             await trio.testing.wait_all_tasks_blocked(0.01)
