@@ -62,7 +62,7 @@ class Receiver:
         self.deliveries: dict[Stream, array[int]] = {}
 
 
-@dataclass
+@dataclass(repr=False)
 class Verdict:
     """Counts, and the faults in words."""
 
@@ -86,7 +86,7 @@ class Verdict:
     def clean(self) -> bool:
         return not (self.lost or self.unexpected or self.duplicated or self.reordered or self.forgotten)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [
             f"seed {self.seed}: {self.sent} sent, {self.acknowledged} acknowledged, {self.uncertain} uncertain, "
             f"{self.refused} refused; {self.delivered} delivered, {self.repeated} of them again; "
