@@ -29,6 +29,17 @@ LIMITS: Final = {  # so that nothing is refused for want of room
     "queue_bytes": 1 << 30,
 }
 
+WRONG_CLOCK: Final = """
+import sys, time
+right, file = time.time, sys.argv.pop(1)
+def wrong():
+    with open(file) as stream:
+        return right() + float(stream.read())
+time.time = wrong
+from broker.cli import main
+main()
+"""
+
 
 class Killable:
     """A broker's process, while there is one, and where it listens: `tcp` and `ws`."""
@@ -91,6 +102,7 @@ class TrioMQ(Killable):
             lines += ["[[listeners]]", f'type = "{type_}"', "port = 0"]
         self.configuration.write_text("\n".join(lines) + "\n")
         self.faults: list[str] = []
+        self.wall: Path | None = None  # a file that says by how many seconds its wall clock is wrong
 
     def start(self, failpoint: str = "") -> None:
         self.starts += 1
@@ -98,7 +110,8 @@ class TrioMQ(Killable):
         environment = {name: value for name, value in os.environ.items() if name != "BROKER_FAILPOINT"}
         if failpoint:
             environment["BROKER_FAILPOINT"] = failpoint
-        command = [sys.executable, "-m", "broker", "serve", "-c", str(self.configuration), "--log-format", "json"]
+        program = ["-m", "broker"] if self.wall is None else ["-c", WRONG_CLOCK, str(self.wall)]
+        command = [sys.executable, *program, "serve", "-c", str(self.configuration), "--log-format", "json"]
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream
