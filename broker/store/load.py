@@ -62,8 +62,8 @@ class MessageCount:
         self._path = path
         self._vfs = vfs
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="store-check", daemon=True)
-        self._thread.start()
+        self._counting = threading.Thread(target=self._run, name="store-check", daemon=True)
+        self._counting.start()
 
     def _run(self) -> None:
         try:
@@ -77,7 +77,7 @@ class MessageCount:
 
     def join(self) -> None:
         """Until it has counted, or failed."""
-        self._thread.join()
+        self._counting.join()
 
     def check(self, state: State) -> None:
         """See that there are as many as there should be. What the counting failed of is raised here."""
