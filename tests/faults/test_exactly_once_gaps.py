@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 MESSAGES: Final = 3
 
-# Whether the publisher keeps a Session (else it leaves no rows of its own), where the broker dies, and who must not have
-# seen what by then: no packet leaves before that which it promises is kept.
+# Whether the publisher keeps a Session (else it leaves no rows of its own), where the broker dies, and who must not
+# have seen what by then: no packet leaves before that which it promises is kept.
 GAPS: Final[dict[str, tuple[bool, str, str, type[ControlPacket]]]] = {
     "before PUBLISH is kept": (True, "before-commit@exchanges:1", "publisher", Pubrec),
     "before PUBREC": (True, "after-commit@exchanges:1", "publisher", Pubrec),
