@@ -224,7 +224,7 @@ async def test_versions_that_are_left_out_are_not_spoken() -> None:
             subject,
             CHECKS,
             choice=choose(["qos-0", "properties"], ["mqtt-5.0", "mqtt-3.1"]),
-            patience=2,
+            patience=5,
             report=reported.append,
         )
     assert subject.versions == [4]

@@ -10,7 +10,7 @@ from tests.probe.servers import Alter, Tampered, ask, only
 
 async def test_a_good_server_passes() -> None:
     async with Tampered().serving() as endpoint:
-        verdicts, _ = await ask(endpoint, "retained", patience=2)
+        verdicts, _ = await ask(endpoint, "retained", patience=5)
     assert {verdict.outcome for verdict in verdicts.values()} == {Outcome.OK}
     assert list(verdicts) == [
         "retained-kept",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from broker.packets.encode import encode
@@ -30,7 +32,7 @@ def disconnecting(reason: ReasonCode) -> Alter:
 
 async def test_a_good_server_passes() -> None:
     async with Tampered().serving() as endpoint:
-        verdicts, _ = await ask(endpoint, "sessions", patience=1.6)
+        verdicts, _ = await ask(endpoint, "sessions", patience=5)
     assert {name: verdict.text for name, verdict in verdicts.items() if verdict.outcome is not Outcome.OK} == {}
     assert verdicts["takeover"].text.startswith("the older one: DISCONNECT 0x8E session taken over")
     assert verdicts["keep-alive"].text.startswith("closed after ")
@@ -130,7 +132,7 @@ async def test_a_server_that_notices_no_silence() -> None:
     async with Tampered(keep_alive_grace=10).serving() as endpoint:
         verdict = await only(endpoint, "keep-alive", patience=1.6)
     assert (verdict.outcome, verdict.statement) == (Outcome.WRONG, "MQTT5-3.1.2-22")
-    assert verdict.text.startswith("open still after 3.2 s of silence")
+    assert re.match(r"open still after \d+\.\d s of silence", verdict.text)
 
 
 async def test_a_server_that_is_too_quick() -> None:
@@ -147,7 +149,7 @@ async def test_a_server_that_is_too_quick() -> None:
     async with Tampered(quick).serving() as endpoint:
         verdict = await only(endpoint, "keep-alive", patience=1.6)
     assert verdict.outcome is Outcome.WRONG
-    assert verdict.text.startswith("closed after 0.0 s: DISCONNECT 0x8D keep alive timeout")
+    assert re.match(r"closed after 0\.\d s: DISCONNECT 0x8D keep alive timeout", verdict.text)
 
 
 async def test_a_server_with_a_keep_alive_of_its_own_is_not_waited_for() -> None:

@@ -25,7 +25,7 @@ def subacked(reason: int) -> Alter:
 async def test_a_good_server_passes() -> None:
     async with Tampered().serving() as endpoint:
         subject = Subject(endpoint)
-        verdicts, _ = await ask(endpoint, "subscriptions", subject=subject, patience=2)
+        verdicts, _ = await ask(endpoint, "subscriptions", subject=subject, patience=5)
     unlike = {name: verdict for name, verdict in verdicts.items() if verdict.outcome is not Outcome.OK}
     assert unlike == {}
     assert verdicts["granted-qos"].text == "2→0, 2→1, 2→2"
