@@ -117,7 +117,8 @@ class Subscribing(Durable):
 
 
 class Killing:
-    """8 publishers with a stream for every QoS in `qos`, 4 durable and 4 live subscribers to everything, and the rest.
+    """8 publishers with a stream for every QoS in `qos`, 4 durable and 4 live subscribers to everything, and the rest:
+    two that share a subscription, those who retain and those who subscribe anew.
 
     They speak 5.0 and 3.1.1, over TCP and WebSocket, and windows are of 20 and of 100 messages.
     """
@@ -164,6 +165,20 @@ class Killing:
             )
             receivers[-1].patience = (0.0, 0.8)[number % 2]
         self.durable = receivers[:4]
+        group = self.ledger.receiver("group", True, lambda _: True, ordered=False)
+        for number in range(2):
+            version, websocket = ways[number]
+            receivers.append(
+                Durable(
+                    f"sharing-{number}",
+                    self.ledger,
+                    chance,
+                    version=version,
+                    websocket=websocket,
+                    filters=["$share/group/t/#"],
+                    receiver=group,
+                )
+            )
         self.retaining = [Retaining(f"retaining-{number}", self.ledger, chance, *ways[number]) for number in range(4)]
         self.subscribing = [
             Subscribing(f"subscribing-{number}", self.ledger, chance, *ways[number]) for number in (1, 2)
@@ -227,7 +242,8 @@ class Killing:
         fleet.selector.close()
 
     def _ahead(self) -> bool:
-        return self.ledger.acknowledged_count * len(self.durable) - self.ledger.delivered_count > AHEAD
+        come = sum(each.receiver.count for each in self.durable if each.receiver)
+        return self.ledger.acknowledged_count * len(self.durable) - come > AHEAD
 
     def end(self) -> Verdict:
         """A last life, in which everything arrives."""
@@ -239,7 +255,7 @@ class Killing:
         while (now := time.monotonic()) < min(deadline, calm_since + GRACE):
             if not self.fleet.quiet(self.fleet.clients):
                 continue
-            if not any(self.ledger.missing(each.receiver) for each in self.durable if each.receiver):
+            if not any(self.ledger.missing(each) for each in self.ledger.receivers if each.durable):
                 break
             calm_since = min(calm_since, now)
         verdict = self.ledger.verdict()

@@ -52,12 +52,17 @@ class Stream:
 
 
 class Receiver:
-    """One Client that receives, and its deliveries by stream: each is `number << 21 | connection << 1 | dup`."""
+    """One Client that receives, or several that share a subscription and so the order as well (`ordered` is False).
 
-    def __init__(self, name: str, durable: bool, wants: Callable[[Stream], bool]) -> None:
+    Deliveries are kept by stream, each as `number << 21 | connection << 1 | dup`; `count` is how many they are.
+    """
+
+    def __init__(self, name: str, durable: bool, wants: Callable[[Stream], bool], ordered: bool = True) -> None:
         self.name = name
         self.durable = durable
         self.wants = wants
+        self.ordered = ordered
+        self.count = 0
         self.connections: array[int] = array("Q")  # the moment since which everything must come, of each
         self.deliveries: dict[Stream, array[int]] = {}
 
@@ -107,7 +112,6 @@ class Ledger:
         self.streams: dict[bytes, Stream] = {}
         self.receivers: list[Receiver] = []
         self.acknowledged_count = 0
-        self.delivered_count = 0
         self._unexpected: list[str] = []
         self._forgotten: list[str] = []
 
@@ -115,8 +119,8 @@ class Ledger:
         made = Stream(publisher, topic, qos)
         return self.streams.setdefault(made.head, made)
 
-    def receiver(self, name: str, durable: bool, wants: Callable[[Stream], bool]) -> Receiver:
-        made = Receiver(name, durable, wants)
+    def receiver(self, name: str, durable: bool, wants: Callable[[Stream], bool], ordered: bool = True) -> Receiver:
+        made = Receiver(name, durable, wants, ordered)
         self.receivers.append(made)
         return made
 
@@ -167,7 +171,7 @@ class Ledger:
         elif not receiver.wants(stream):
             self.unexpected(receiver.name, f"{payload!r}, not subscribed to")
         else:
-            self.delivered_count += 1
+            receiver.count += 1
             deliveries = receiver.deliveries.get(stream)
             if deliveries is None:
                 deliveries = receiver.deliveries[stream] = array("Q")
@@ -223,7 +227,7 @@ class Ledger:
                     verdict.duplicated.append(f"{number} of {stream} at {receiver.name}, with DUP 0")
                 continue
             seen[number] = 1
-            if number < latest:
+            if number < latest and receiver.ordered:
                 verdict.reordered.append(f"{number} of {stream} after {latest} at {receiver.name}")
             latest = max(latest, number)
         if receiver.durable:

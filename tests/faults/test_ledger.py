@@ -148,6 +148,21 @@ def test_reordered() -> None:
     assert run.faults() == {"reordered": 1}
 
 
+def test_who_share_a_subscription_share_the_order() -> None:
+    run = Run(2)
+    group = run.ledger.receiver("group", True, lambda _: True, ordered=False)
+    run.ledger.subscribed(group)
+    run.send(1, 2, 3)
+    run.come(1, 2, 3)
+    for number in (2, 1):
+        run.ledger.delivered(group, "t", 2, False, run.stream.payload(number))
+    assert run.faults() == {"lost": 1}
+    run.ledger.delivered(group, "t", 2, False, run.stream.payload(3))
+    assert run.faults() == {}
+    run.ledger.delivered(group, "t", 2, False, run.stream.payload(3))
+    assert run.faults() == {"duplicated": 1}
+
+
 def test_repeats_are_not_reordered() -> None:
     run = Run()
     run.send(1, 2, 3)

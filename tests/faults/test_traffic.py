@@ -138,13 +138,13 @@ def test_a_receiver_remembers_identifiers(server: Server) -> None:
     first.dup = True
     server.send(first)
     assert isinstance(server.expect(), Pubrec)
-    assert ledger.delivered_count == 1
+    assert ledger.receivers[0].count == 1
     server.send(Pubrel(7), Pubrel(7))
     comps = [server.expect(), server.expect()]
     assert all(isinstance(packet, Pubcomp) for packet in comps)
     server.send(Publish("t", stream.payload(2), qos=2, packet_identifier=7))
     assert isinstance(server.expect(), Pubrec)
-    assert ledger.delivered_count == 2
+    assert ledger.receivers[0].count == 2
     assert ledger.verdict().clean
 
 

@@ -1,0 +1,81 @@
+"""The tests are tested: a broker that breaks one promise turns the test of that promise red.
+
+Each build is a copy of the source with one change of its text, and runs as plain code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.build("plain")  # the changed source is not compiled
+
+SECONDS: Final = 120.0
+GAPS: Final = "tests/faults/test_exactly_once_gaps.py"
+
+
+@dataclass(frozen=True)
+class Change:
+    """`old` stands once in `file`, and is `new` in the broken build; `test` must fail there, and say `complaint`."""
+
+    file: str
+    old: str
+    new: str
+    test: str
+    complaint: str
+
+
+CHANGES: Final[dict[str, Change]] = {
+    "QoS 2 identifiers forgotten": Change(
+        "broker/store/load.py",
+        "def _load_exchanges(self, restorer: Restorer) -> None:\n",
+        "def _load_exchanges(self, restorer: Restorer) -> None:\n        return\n",
+        f"{GAPS}::test_each_gap[5.0-tcp-written-before PUBREC]",
+        "at QoS 2 at subscriber",
+    ),
+}
+
+
+def broken(folder: Path, change: Change) -> Path:
+    """A copy of the source with that change."""
+    ignored = shutil.ignore_patterns("__pycache__", "node_modules", "*.so")
+    for name in ("broker", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    path = folder / change.file
+    source = path.read_text("utf-8")
+    assert source.count(change.old) == 1, f"{change.file} has changed: name the line that keeps this promise now"
+    path.write_text(source.replace(change.old, change.new), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_a_broken_promise_is_seen(tmp_path: Path, name: str) -> None:
+    change = CHANGES[name]
+    folder = broken(tmp_path / "source", change)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n0",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={tmp_path / 'run'}",
+        change.test,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(folder), "TRIOMQ_BUILD": "plain"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-4000:] + done.stderr[-2000:]
+    assert f"FAILED {change.test}" in done.stdout, done.stdout[-4000:]
+    assert change.complaint in done.stdout, done.stdout[-4000:]
