@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import apsw
 
 from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS, SUBSCRIPTIONS, TABLES
-from broker.store.clock import ClockFile
+from broker.store.clock import ClockFile, boot
 from broker.store.database import SCHEMA, check_header, connect, open_database
 from broker.store.folder import Folder, StoreError, explain
 from broker.store.pages import Pages, Place
@@ -118,19 +118,34 @@ def reading(folder: Folder) -> Iterator[apsw.Connection]:
 
     StoreError where it is damaged, foreign or newer.
     """
-    connection, _ = open_database(folder, read_only=True)
+    with leaving_nothing(folder):
+        connection, _ = open_database(folder, read_only=True)
+        try:
+            connection.execute("BEGIN")
+            yield connection
+        except apsw.Error as error:
+            raise StoreError(f"{folder.database}: {error}; `broker store check` says what is damaged.") from None
+        except DamagedRecord as error:
+            raise StoreError(
+                f"{folder.database}: {error}; `broker store check` names all that is damaged, and `broker store "
+                "salvage` saves the rest."
+            ) from None
+        finally:
+            connection.close()
+
+
+@contextmanager
+def leaving_nothing(folder: Folder) -> Iterator[None]:
+    """Take away the empty log that SQLite makes for who only reads, and that it then cannot take away itself."""
+    there = folder.wal.exists()
     try:
-        connection.execute("BEGIN")
-        yield connection
-    except apsw.Error as error:
-        raise StoreError(f"{folder.database}: {error}; `broker store check` says what is damaged.") from None
-    except DamagedRecord as error:
-        raise StoreError(
-            f"{folder.database}: {error}; `broker store check` names all that is damaged, and `broker store salvage` "
-            "saves the rest."
-        ) from None
+        yield
     finally:
-        connection.close()
+        if not there and folder.wal.exists():
+            with held(folder) as free:
+                if free and folder.wal.stat().st_size == 0:
+                    folder.wal.unlink()
+                    folder.wal.with_name(f"{folder.database.name}-shm").unlink(missing_ok=True)
 
 
 def interruptible(connection: apsw.Connection) -> None:
@@ -144,7 +159,7 @@ def _go_on() -> bool:
 
 def check(folder: Folder) -> Checked:
     """Everything that can be known to be damaged. StoreError where this is no store, or one of a newer broker."""
-    with held(folder) as free:
+    with leaving_nothing(folder), held(folder) as free:
         return check_held(folder, free)
 
 
@@ -241,7 +256,8 @@ class _Check:
             if state.running and not (wal.exists() and wal.stat().st_size):
                 self._found("the write-ahead log is missing, and with it the newest commits", file=wal.name)
             witness = ClockFile(self.folder.clock).read()[1]
-            if witness is not None and witness.commits > state.commits:
+            allowed = witness is None or not (witness.synced or (witness.boot and witness.boot == boot()))
+            if witness is not None and witness.commits > state.commits and not allowed:
                 self._found(
                     f"the newest {witness.commits - state.commits} of {witness.commits} commits are missing",
                     file=wal.name,

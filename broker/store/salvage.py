@@ -18,7 +18,7 @@ from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS,
 from broker.store.clock import ClockFile
 from broker.store.database import close, connect, create
 from broker.store.folder import Folder, StoreError, explain
-from broker.store.inspection import held
+from broker.store.inspection import held, leaving_nothing
 from broker.store.pages import Pages
 from broker.store.records import (
     TABLE_NAMES,
@@ -69,7 +69,7 @@ def salvage(source: Folder, into: Path, told: Callable[[str], None], wall_time: 
     target = Folder(into)
     if target.database.exists() or target.traces():
         raise StoreError(f"{target.database}: there is a store already; choose an empty folder.")
-    with held(source) as free:
+    with leaving_nothing(source), held(source) as free:
         if not free:
             raise StoreError(f"{source.lock}: a broker uses this store; stop it first.")
         target.open()

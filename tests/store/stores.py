@@ -6,9 +6,8 @@ So these are also the files that a broker must always be able to read.
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from struct import pack
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 import apsw
@@ -18,9 +17,12 @@ from broker.store.database import close, connect, create
 from broker.store.folder import Folder
 from broker.store.state import State
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TABLES: Final = ("sessions", "subscriptions", "messages", "queued", "exchanges", "retained")
 SESSIONS, SUBSCRIPTIONS, MESSAGES, QUEUED, EXCHANGES, RETAINED = range(6)
-STORE_TIME: Final = 1_800_000_000.0
+STORE_TIME: Final = 1_700_000_000.0
 
 Rows = dict[tuple[int, int], bytes]
 
