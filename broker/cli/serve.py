@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from broker.cli import version_text
-from broker.cli.errors import ConfigurationMistake, Failure
+from broker.cli.errors import ConfigurationMistake, Failure, StoreLost
 from broker.cli.logs import FORMATS, LEVELS, chosen_format, set_up
 
 if TYPE_CHECKING:
@@ -120,16 +120,27 @@ def read_config(file: Path | None, binds: Sequence[str] = (), data: str | None =
 
 
 def run_server(config: Config, started: Callable[[Server], None]) -> None:
-    """Serve until SIGTERM or SIGINT; Failure, exit code 1, when a listener cannot be opened."""
+    """Serve until SIGTERM or SIGINT; Failure, exit code 1, when a listener cannot be opened.
+
+    ConfigurationMistake, exit code 2, when the data folder cannot be used; StoreLost, exit code 74, when it could not
+    be written.
+    """
     import trio
 
     from broker.server import run
+    from broker.store.folder import StoreError, StoreFailed
     from broker.transport.listeners import ListenError
 
     try:
         trio.run(partial(run, config, started=started))
     except ListenError as error:
         raise Failure(f"cannot listen on {error}") from error
+    except StoreError as error:
+        raise ConfigurationMistake(str(error)) from error
+    except StoreFailed as error:
+        raise StoreLost(
+            f"{error}\nNothing that had not been written was acknowledged; see to the disk and start again."
+        ) from error
 
 
 def banner(server: Server, file: Path | None) -> list[str]:
