@@ -55,16 +55,17 @@ class Builder:
         self.rows: Rows = {}
         self._next: Rows = {}
         self._gone: list[tuple[int, int]] = []
+        self._last = [0] * len(TABLES)
         self.commit()
         self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self.commit()
 
     def number(self, table: int) -> int:
         """The number of the next row."""
-        return self.state.last[table] + sum(1 for other, _ in self._next if other == table) + 1
+        return self._last[table] + 1
 
     def add(self, table: int, record: bytes) -> int:
-        row = self.number(table)
+        row = self._last[table] = self.number(table)
         self._next[table, row] = record
         return row
 
