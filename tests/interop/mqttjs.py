@@ -167,13 +167,14 @@ class PageServer(http.server.ThreadingHTTPServer):
     daemon_threads = False
 
     def __init__(self) -> None:
+        scripts = tools.mqttjs() / "dist"  # asked for first: where it is missing, no socket is left open
         super().__init__(("127.0.0.1", 0), PageHandler)
         self.commands: queue.Queue[dict[str, object] | None] = queue.Queue()
         self.client = MqttJs(self.commands.put)
         self.files = {
             "/": (tools.NODE_FOLDER / "page.html", "text/html; charset=utf-8"),
             "/agent.mjs": (tools.NODE_FOLDER / "agent.mjs", "text/javascript"),
-            "/mqtt.min.js": (tools.mqttjs() / "dist" / "mqtt.min.js", "text/javascript"),
+            "/mqtt.min.js": (scripts / "mqtt.min.js", "text/javascript"),
         }
 
     @property
