@@ -57,6 +57,7 @@ LIBRARIES: Final[dict[str, frozenset[str]]] = {
     "websocket": frozenset({"websockets", "h11"}),
     "core": frozenset(),
     "transport": frozenset({"trio"}),
+    "store": frozenset({"apsw", "msgpack"}),
 }
 
 # no clock, no log, no operating system: time comes in as an argument, and what happens goes out as a value

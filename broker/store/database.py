@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 APPLICATION_ID: Final = 0x54524D51  # "TRMQ"
 FORMAT: Final = 1
 SMALL: Final = 32 * 1024 * 1024  # bytes of database and WAL that quick_check may read at a start: some 0.1 s
+LOCAL: Final = 400  # bytes of a row that SQLite has in one place, and somewhat more
 BUSY_MILLISECONDS: Final = 1000
 
 SCHEMA: Final = "".join(
@@ -248,11 +249,13 @@ def damaged_record(folder: Folder, table: int, row: int, detail: str, record: by
 
 
 def position(path: Path, record: bytes) -> int:
-    """Where the first bytes of `record` stand in a file; -1 where they do not."""
+    """Where `record`, or the first of its bytes, stands in a file; -1 where it does not."""
     if not path.exists() or path.stat().st_size == 0 or not record:
         return -1
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.rfind(record[:64])
+        found = data.rfind(record)
+        # A long one has its end on other pages.
+        return found if found >= 0 else data.rfind(record[:LOCAL])
 
 
 def explain_sqlite(error: apsw.Error, folder: Folder, connection: apsw.Connection | None = None) -> StoreError:

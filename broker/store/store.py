@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from broker.core.journal import Batch, Journal, Queued
     from broker.core.restoring import Restorer
     from broker.core.session import Session
+    from broker.store.failpoints import Failpoint
 
 WRITTEN: Final = "written"
 FSYNC: Final = "fsync"
@@ -94,6 +95,7 @@ class SqliteStore:
         self._writer: Writer | None = None
         self._space: Space | None = None
         self._batch: Batch | None = None  # that which is being written
+        self._failpoint: Failpoint | None = None
         self._boot = boot()
         self._failed: StoreFailed | None = None
         self._alive_until = 0.0
@@ -105,7 +107,7 @@ class SqliteStore:
     def open(self, now: float) -> None:
         """Take the folder and look at its database; nothing that it holds is changed. StoreError if it is not to be
         used."""
-        failpoint = armed(os.environ.get(VARIABLE))
+        self._failpoint = armed(os.environ.get(VARIABLE))
         self.folder.open()
         try:
             self._connection, self._contents = open_database(self.folder, self._vfs)
@@ -117,7 +119,6 @@ class SqliteStore:
         except StoreError:
             self._abandon()
             raise
-        self._failpoint = failpoint
 
     def _take_time(self, now: float) -> None:
         """What time it is for the store, and whether the database is as new as it should be."""
