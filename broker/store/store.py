@@ -330,8 +330,8 @@ class SqliteStore:
     # -- Each second
 
     def tick(self, now: float) -> None:
-        """Write down what time it is, look how much room there is, and tidy up where nothing was written for a second.
-        StoreFailed where the writer has failed."""
+        """Write down what time it is, look how much room there is, and tidy up: where nothing was written for a
+        second, or the disk is full and needs it. StoreFailed where the writer has failed."""
         writer = self._writer
         if writer is None or self._failed is not None:
             return
@@ -347,7 +347,7 @@ class SqliteStore:
                 self._fail(StoreFailed(f"{self.folder.clock}: {error.strerror}"))
         self._look(refused=writer.full)
         self.figures.checkpoints = writer.checkpoints
-        if self._batch is None and now - self._last_given >= 1.0:
+        if self.state == FULL or (self._batch is None and now - self._last_given >= 1.0):
             writer.quiet()
 
     def _look(self, refused: bool = False) -> None:

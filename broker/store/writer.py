@@ -42,6 +42,7 @@ log = getLogger("broker.store")
 RETRY: Final = 0.25  # seconds between two tries on a full disk
 LULL: Final = 0.02  # seconds without a Work that make a quiet moment (a guess)
 VACUUM_PAGES: Final = 2000  # given back at once: 8 MB, some 20 ms
+FULL_PAGES: Final = 32  # on a full disk: what is moved for it must find room in the WAL
 SPARE_PAGES: Final = 256  # kept, as the next rows need some
 
 _INSERT: Final = [f"INSERT INTO {name} (rec) SELECT value FROM carray(?)" for name in TABLE_NAMES]
@@ -184,12 +185,10 @@ class Writer:
                 if not self._no_room(error):
                     raise
                 self._roll_back()
-                if not self.full:
-                    self.full = True
-                    self._tell_main()
+                self._say_full()
                 if self._space.drop_ballast():
                     continue
-                self._make_room()
+                self._carry_over()  # then the WAL is used from its beginning again
             if self._hurry.wait(RETRY):
                 return False
 
@@ -238,13 +237,10 @@ class Writer:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def _make_room(self) -> None:
-        """A WAL that is carried over is used from its beginning again."""
-        try:
-            self._carry_over()
-        except (apsw.FullError, apsw.IOError) as error:
-            if not self._no_room(error):
-                raise
+    def _say_full(self) -> None:
+        if not self.full:
+            self.full = True
+            self._tell_main()
 
     def _wal_grown(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._wal_pages = pages
@@ -256,26 +252,38 @@ class Writer:
             pages, carried = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.BusyError:
             return
+        except (apsw.FullError, apsw.IOError) as error:
+            if not self._no_room(error):
+                raise
+            self._say_full()
+            self._space.drop_ballast()
+            return
         self.checkpoints += 1
         if carried == pages:
             self._wal_pages = 0  # the next commit begins it anew
 
     def _tidy(self) -> None:
         connection = self._connection
+        self.full = False  # no commit waits for room; if there still is none, what follows or the next one says so
+        pages = FULL_PAGES if self._space.full else min(VACUUM_PAGES, self._wal_much)
         try:
-            while self._given.empty():
+            while not self.full:
                 free = int(connection.pragma("freelist_count"))
                 if free <= SPARE_PAGES:
                     break
-                for _ in connection.execute(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})"):
+                for _ in connection.execute(f"PRAGMA incremental_vacuum({min(pages, free - SPARE_PAGES)})"):
                     pass
                 self._carry_over()
+                if not self._given.empty():
+                    break
             if self._wal_pages >= self._wal_much // 8 and self._given.empty():
                 self._carry_over()
         except (apsw.FullError, apsw.IOError) as error:
             if not self._no_room(error):
                 raise
             self._roll_back()
+            self._say_full()
+            self._space.drop_ballast()
         except apsw.BusyError:
             self._roll_back()
 
