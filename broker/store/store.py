@@ -236,11 +236,17 @@ class SqliteStore:
 
     def _abandon(self) -> None:
         """Let go of the folder and leave everything in it as it is."""
+        self._close_reader()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         self._clock_file.close()
         self.folder.close()
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.connection.close()
+            self._reader = None
 
     # -- Each round
 
@@ -408,9 +414,7 @@ class SqliteStore:
             log.warning("%s: %s", self.folder.clock, error.strerror)
         finally:
             self._writer = None
-            if self._reader is not None:
-                self._reader.connection.close()
-                self._reader = None
+            self._close_reader()
             self._clock_file.close()
             self.folder.close()
             if writer.finished:

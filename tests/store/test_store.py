@@ -232,9 +232,12 @@ def test_the_end_is_bounded(tmp_path: Path) -> None:
 
 
 def test_one_that_was_never_started_leaves_nothing_locked(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "data", "fsync")
-    store.open(0.0)
-    store.close(0.0)
+    for read in (False, True):
+        store = SqliteStore(tmp_path / "data", "fsync")
+        store.open(0.0)
+        if read:
+            store.load(Kept())  # type: ignore[arg-type]
+        store.close(0.0)
     with Running(tmp_path / "data"), pytest.raises(StoreError, match="uses this folder"):
         SqliteStore(tmp_path / "data", "fsync").open(0.0)
 
