@@ -279,6 +279,9 @@ class _Check:
             for row, record in connection.execute(f"SELECT id, rec FROM {name} ORDER BY id"):
                 count += 1
                 total += row
+                if not isinstance(record, bytes):
+                    self._found("is no BLOB", name, row)
+                    continue
                 try:
                     self._judge(table, row, decode(table, row, record))
                     whole += 1

@@ -112,6 +112,8 @@ class _Salvage:
                 if witness is not None:
                     self.result.lost_commits = max(0, witness.commits - old.commits)
                 times = times or (old.store_time, old.wall_time)
+            elif not any(_table_of(cell.row, cell.record) >= 0 for cell in pages.cells()):
+                raise StoreError(f"{self.source.database}: there is nothing of a store of this broker in it.")
             self.state.store_time, self.state.wall_time = times or (wall_time, wall_time)
             connection = connect(self.target.database)
             try:
@@ -168,7 +170,7 @@ class _Salvage:
                 for number, record in reader.execute(f"SELECT id, rec FROM {TABLE_NAMES[table]} ORDER BY id"):
                     count += 1
                     total += number
-                    if _is_good(table, number, record):
+                    if isinstance(record, bytes) and _is_good(table, number, record):
                         connection.execute(f"INSERT INTO {TABLE_NAMES[table]} VALUES (?, ?)", (number, record))
             finally:
                 reader.close()

@@ -11,7 +11,7 @@ import base64
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.core.journal import MESSAGES, QUEUED, RETAINED
+from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS, SUBSCRIPTIONS
 from broker.packets.properties import publish_properties
 from broker.packets.reasons import ProtocolError
 from broker.store.database import FORMAT
@@ -53,7 +53,7 @@ def info(folder: Folder, most: int = 10) -> Told:
         state = _state(connection)
         sessions = _sessions(connection)
         queues: dict[int, list[int]] = {}
-        for row, record in connection.execute("SELECT id, rec FROM queued"):
+        for row, record in _rows(connection, QUEUED):
             _, number, _, _, size = split_queued(row, record)
             queue = queues.setdefault(number, [0, 0])
             queue[0] += 1
@@ -100,7 +100,7 @@ def export(folder: Folder) -> Iterator[Told]:
         sessions = _sessions(connection)
         for session in sessions.values():
             yield _session(session)
-        for row, record in connection.execute("SELECT id, rec FROM subscriptions ORDER BY id"):
+        for row, record in _rows(connection, SUBSCRIPTIONS):
             subscription = decode_subscription(row, record)
             if subscription.number in sessions:
                 yield {
@@ -114,7 +114,7 @@ def export(folder: Folder) -> Iterator[Told]:
                     "overflow": subscription.overflow,
                 }
         yield from _queued(connection, sessions)
-        for row, record in connection.execute("SELECT id, rec FROM exchanges ORDER BY id"):
+        for row, record in _rows(connection, EXCHANGES):
             exchange = decode_exchange(row, record)
             if exchange.number in sessions:
                 yield {
@@ -123,8 +123,15 @@ def export(folder: Folder) -> Iterator[Told]:
                     "packet_identifier": exchange.identifier,
                     "incoming": exchange.incoming,
                 }
-        for row, record in connection.execute("SELECT id, rec FROM retained ORDER BY id"):
+        for row, record in _rows(connection, RETAINED):
             yield {"type": "retained", "row": row, **_message(decode_message(RETAINED, row, record))}
+
+
+def _rows(connection: apsw.Connection, table: int) -> Iterator[tuple[int, bytes]]:
+    for row, record in connection.execute(f"SELECT id, rec FROM {TABLE_NAMES[table]} ORDER BY id"):
+        if not isinstance(record, bytes):
+            raise DamagedRecord(table, row, "it is no BLOB")
+        yield row, record
 
 
 def _state(connection: apsw.Connection) -> State:
@@ -137,7 +144,7 @@ def _state(connection: apsw.Connection) -> State:
 
 def _sessions(connection: apsw.Connection) -> dict[int, SessionRecord]:
     found: dict[int, SessionRecord] = {}
-    for row, record in connection.execute("SELECT id, rec FROM sessions ORDER BY id"):
+    for row, record in _rows(connection, SESSIONS):
         session = decode_session(row, record)
         found[session.number] = session
     return found
@@ -166,12 +173,12 @@ def _session(session: SessionRecord) -> Told:
 
 
 def _queued(connection: apsw.Connection, sessions: dict[int, SessionRecord]) -> Iterator[Told]:
-    for row, record in connection.execute("SELECT id, rec FROM queued ORDER BY id"):
+    for row, record in _rows(connection, QUEUED):
         queued = decode_queued(row, record)
         if queued.number not in sessions:
             continue
         found = connection.execute("SELECT rec FROM messages WHERE id = ?", (queued.message,)).fetchone()
-        if found is None:
+        if found is None or not isinstance(found[0], bytes):
             raise DamagedRecord(QUEUED, row, f"its message, row {queued.message} of table messages, is not there")
         message = decode_message(MESSAGES, queued.message, found[0])
         told = {
@@ -225,8 +232,7 @@ def _time(time: float) -> float | None:
 
 
 def _oldest(connection: apsw.Connection) -> Told | None:
-    row = connection.execute("SELECT id, rec FROM messages ORDER BY id LIMIT 1").fetchone()
-    if row is None:
-        return None
-    message = decode_message(MESSAGES, row[0], row[1])
-    return {"row": row[0], "topic": message.topic, "bytes": len(message.payload), "qos": message.qos}
+    for row, record in _rows(connection, MESSAGES):
+        message = decode_message(MESSAGES, row, record)
+        return {"row": row, "topic": message.topic, "bytes": len(message.payload), "qos": message.qos}
+    return None

@@ -13,9 +13,10 @@ from zlib import crc32
 import apsw
 import msgpack
 
+from broker.store.clock import ClockFile
 from broker.store.database import close, connect, create
 from broker.store.folder import Folder
-from broker.store.state import State
+from broker.store.state import State, Witness
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +42,12 @@ def queued(row: int, number: int, message: int, identifier: int = 0, size: int =
 
 
 class Builder:
-    """Writes rows, one transaction after each `commit`; `rows` is what the store holds then."""
+    """Writes rows, one transaction after each `commit`; `rows` is what the store holds then.
 
-    def __init__(self, path: Path) -> None:
+    With `clock` it leaves the files of a broker at level fsync beside it: what time it was, and a Witness.
+    """
+
+    def __init__(self, path: Path, clock: bool = False) -> None:
         self.folder = Folder(path)
         self.folder.open()
         create(self.folder)
@@ -52,6 +56,11 @@ class Builder:
         self.state = State()
         self.state.running = True
         self.state.store_time = self.state.wall_time = STORE_TIME
+        self.clock = ClockFile(self.folder.clock)
+        if clock:
+            self.clock.open()
+            self.clock.write(STORE_TIME, STORE_TIME)
+        self.witnessed = clock
         self.rows: Rows = {}
         self._next: Rows = {}
         self._gone: list[tuple[int, int]] = []
@@ -113,6 +122,8 @@ class Builder:
                 self.state.sums[table] = sum(numbers)
             self.state.commits += 1
             self.connection.execute("UPDATE meta SET v = ? WHERE k = 'state'", (self.state.encode(),))
+        if self.witnessed:
+            self.clock.write_witness(Witness(self.state.commits, True, b"").encode())
         self._next = {}
         self._gone = []
 
@@ -127,12 +138,13 @@ class Builder:
         self.commit()
         self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         close(self.connection)
+        self.clock.close()
         self.folder.close()
 
 
-def build(path: Path, sessions: int = 3, messages: int = 60) -> Builder:
+def build(path: Path, sessions: int = 3, messages: int = 60, clock: bool = False) -> Builder:
     """A store with some of everything, written in several transactions, the first of them in the database already."""
-    builder = Builder(path)
+    builder = Builder(path, clock)
     numbers = [builder.session(f"client-{index}") for index in range(sessions)]
     builder.session("with-will", ["last/words", b"\xff\x00", 1, True, 30, -1, b""])
     for number in numbers:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.store.clock import WITNESS_AT, ClockFile
+from broker.store.database import connect
 from broker.store.folder import StoreError
 from broker.store.inspection import check, held, locate, reading
 from broker.store.state import Witness
@@ -201,6 +202,18 @@ def test_a_record_that_cannot_be(builder: Builder, tmp_path: Path, table: int, r
     (finding,) = findings(tmp_path / "data")
     assert (finding.table, finding.row) == (TABLES[table], row)
     assert words in finding.detail
+
+
+@pytest.mark.parametrize("value", ["NULL", "'text'", "7"])
+def test_a_record_that_is_no_blob(builder: Builder, tmp_path: Path, value: str) -> None:
+    builder.connection.execute("PRAGMA ignore_check_constraints=ON")
+    builder.connection.execute("PRAGMA writable_schema=ON")
+    builder.connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'queued'")
+    builder.connection.close()
+    builder.connection = connect(builder.folder.database)
+    builder.connection.execute(f"UPDATE queued SET rec = {value} WHERE id = 100")
+    builder.close()
+    assert "store.db: row 100 of table queued: is no BLOB" in details(tmp_path / "data")
 
 
 def test_a_row_that_is_missing(builder: Builder, tmp_path: Path) -> None:

@@ -222,3 +222,11 @@ def test_an_end_in_the_middle_leaves_no_store(builder: Builder, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         salvage(locate(tmp_path / "data"), tmp_path / "new", told, NOW)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
+
+
+def test_what_was_no_store_gives_none(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "store.db").write_bytes(bytes(range(256)) * 200)
+    with pytest.raises(StoreError, match="there is nothing of a store of this broker in it"):
+        salvage(locate(tmp_path / "data"), tmp_path / "new", print, NOW)
+    assert not (tmp_path / "new" / "store.db").exists()

@@ -129,6 +129,13 @@ def test_a_damaged_record_ends_it(builder: Builder, tmp_path: Path) -> None:
         list(told)
 
 
+def test_a_record_that_is_no_blob_ends_it(builder: Builder, tmp_path: Path) -> None:
+    builder.connection.execute("UPDATE retained SET rec = 'text' WHERE id = 14")
+    builder.close()
+    with pytest.raises(StoreError, match=r"row 14 of table retained: it is no BLOB"):
+        list(export(locate(tmp_path / "data")))
+
+
 def test_a_message_that_is_missing_ends_it(builder: Builder, tmp_path: Path) -> None:
     builder.connection.execute("DELETE FROM messages WHERE id = 40")
     builder.close()
