@@ -417,8 +417,7 @@ class SqliteStore:
             self._close_reader()
             self._clock_file.close()
             self.folder.close()
-            if writer.finished:
-                writer.close()
+            writer.close()
 
     def _drain(self, now: float, deadline: float) -> None:
         """Until nothing is left to be written, or it is too late."""

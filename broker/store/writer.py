@@ -62,6 +62,10 @@ class End:
         self.witness = witness
 
 
+class Stop:
+    """Given to the thread instead of a Work: end, and leave everything as it is."""
+
+
 class Writer:
     """See the module. It owns `connection` from `start` on.
 
@@ -82,7 +86,7 @@ class Writer:
         self._clock = clock
         self._space = space
         self._failpoint = failpoint
-        self._given: SimpleQueue[Work | Quiet | End] = SimpleQueue()
+        self._given: SimpleQueue[Work | Quiet | End | Stop] = SimpleQueue()
         self.finished = False
         self._hurry = threading.Event()  # the end is near: do not wait for room
         self._wal_pages = 0
@@ -130,9 +134,13 @@ class Writer:
         return self.finished and not self._thread.is_alive()
 
     def close(self) -> None:
-        """Give back the descriptors; the thread has ended."""
-        os.close(self.told)
-        os.close(self._tell)
+        """Have the thread end, if it has not, and give back the descriptors."""
+        self._given.put(Stop())
+        self._hurry.set()
+        self._thread.join(1.0)
+        if not self._thread.is_alive():  # else it hangs in the disk, and goes with the process
+            os.close(self.told)
+            os.close(self._tell)
 
     # -- The thread
 
@@ -147,6 +155,9 @@ class Writer:
                     continue
                 if isinstance(given, End):
                     self._finish(given)
+                    return
+                if isinstance(given, Stop):
+                    connection.close()
                     return
                 if isinstance(given, Quiet):
                     self._tidy()
