@@ -105,6 +105,11 @@ def serve(
 
     try:
         run_server(config, started)
+    except StoreLost as error:
+        if form != "json":
+            raise
+        logging.getLogger("broker").critical(error.message)
+        click.get_current_context().exit(error.exit_code)
     finally:
         logging.getLogger().removeHandler(handler)
 
@@ -139,7 +144,7 @@ def run_server(config: Config, started: Callable[[Server], None]) -> None:
         raise ConfigurationMistake(str(error)) from error
     except StoreFailed as error:
         raise StoreLost(
-            f"{error}\nNothing that had not been written was acknowledged; see to the disk and start again."
+            f"{error}; nothing that was not written was acknowledged: see to the disk and restart."
         ) from error
 
 

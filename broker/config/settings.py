@@ -397,13 +397,13 @@ class StoreConfig(_Table):
         default=None,
         ge=0,
         description="Free space on the disk below which QoS 1 and 2 messages are refused; 0 = none; when not set, "
-        "by the size of the disk.",
+        "64MiB, or an eighth of a smaller disk.",
     )
     ballast: kinds.OptionalSize = Field(
         default=None,
         ge=0,
         description="File that is given up on a full disk, so that what waits can still be taken away; 0 = none; when "
-        "not set, by the size of the disk.",
+        "not set, 16MiB, or a sixteenth of a smaller disk.",
     )
 
     @model_validator(mode="after")

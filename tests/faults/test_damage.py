@@ -1,6 +1,6 @@
 """Damaged files: a start loads all that was acknowledged, or refuses and names the file; what is good can be saved.
 
-The long form (`make faults`) takes ten seeds; `DAMAGE_SEED` in the environment repeats one of them.
+A failure names its seed; TRIOMQ_SEED repeats it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ CUTS = 200
 
 
 def seed() -> int:
-    given = int(os.environ.get("DAMAGE_SEED", "0")) or Random().randrange(1, 1 << 32)
-    print(f"DAMAGE_SEED={given}")
+    given = int(os.environ.get("TRIOMQ_SEED", "0")) or Random().randrange(1, 1 << 32)
+    print(f"TRIOMQ_SEED={given}")
     return given
 
 
