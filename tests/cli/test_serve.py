@@ -12,6 +12,7 @@ import pytest
 from broker.cli import version_text
 from broker.cli.serve import durability, where_it_is_kept, who_may_connect
 from broker.config import StoreConfig, parse_bind
+from broker.store.folder import StoreError, StoreFailed
 from tests.cli.conftest import Process
 
 if TYPE_CHECKING:
@@ -128,6 +129,33 @@ def test_a_data_folder_that_is_none(command: Command) -> None:
     result = command("serve", "--data", "")
     assert result.exit_code == 2
     assert result.stderr == "Error: --data: must name a folder; without one leave the setting out\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "form", "code", "words"),
+    [
+        (StoreError("/x/store.db: it is damaged."), "text", 2, "Error: /x/store.db: it is damaged.\n"),
+        (StoreError("/x/store.db: it is damaged."), "json", 2, "Error: /x/store.db: it is damaged.\n"),
+        (
+            StoreFailed("the store cannot be written"),
+            "text",
+            74,
+            "Error: the store cannot be written; nothing that was",
+        ),
+        (StoreFailed("the store cannot be written"), "json", 74, '"message": "the store cannot be written; nothing'),
+    ],
+)
+def test_what_a_store_ends_the_broker_with(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: Exception, form: str, code: int, words: str
+) -> None:
+    async def run(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("broker.server.run", run)
+    result = command("serve", "--data", "/x", "--log-format", form)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_who_may_connect() -> None:
