@@ -183,8 +183,10 @@ class Killing:
         self.subscribing = [
             Subscribing(f"subscribing-{number}", self.ledger, chance, *ways[number]) for number in (1, 2)
         ]
-        self.fleet = Fleet([*publishers, *receivers, *self.retaining, *self.subscribing])
+        self.looker = Durable("looker", self.ledger, chance, durable=False, filters=["r/#"])
         self.looks = 0
+        self.all = [*publishers, *receivers, *self.retaining, *self.subscribing]
+        self.fleet = Fleet([*self.all, self.looker])
 
     def life(self, seconds: float, absent: float = 0.2, failpoint: str = "") -> None:
         """One life of the broker, to its kill; a durable subscriber stays away from it with the chance `absent`."""
@@ -207,7 +209,7 @@ class Killing:
         started = time.monotonic()
         self.broker.start(failpoint)
         away = [each for each in self.durable if each.known and self.chance.random() < absent]
-        for client in self.fleet.clients:
+        for client in self.all:
             if client not in away:
                 try:
                     client.connect(self.broker.addresses)
@@ -225,21 +227,20 @@ class Killing:
         assert self.fleet.until(lambda: not any(each.outgoing for each in self.retaining)), "no acknowledgement"
         self.looks += 1
         mark = str(self.looks).encode()
-        looker = Durable(f"looker-{self.looks}", self.ledger, self.chance, durable=False, filters=["r/#"])
+        looker = self.looker
+        looker.received_others.clear()
         looker.connect(self.broker.addresses)
-        fleet = Fleet([*self.fleet.clients, looker])
-        assert fleet.until(lambda: looker.ready)
+        assert self.fleet.until(lambda: looker.ready), "no CONNACK"
         for each in self.subscribing:
             each.received_others.clear()
             for topic in each.possible:
                 looker.publish(topic, mark, 2)
-        assert fleet.quiet([looker, *self.subscribing]), "not all was answered"
+        assert self.fleet.quiet([looker, *self.subscribing]), "not all was answered"
         for retaining in self.retaining:
             retaining.check({packet.topic: packet.payload for packet in looker.received_others})
         for each in self.subscribing:
             each.check({packet.topic: packet.qos for packet in each.received_others if packet.payload == mark})
         looker.leave()
-        fleet.selector.close()
 
     def _ahead(self) -> bool:
         come = sum(each.receiver.count for each in self.durable if each.receiver)
@@ -259,7 +260,8 @@ class Killing:
                 break
             calm_since = min(calm_since, now)
         verdict = self.ledger.verdict()
-        self.fleet.close()
+        for each in self.fleet.here():
+            each.close()
         self.broker.stop()
         return verdict
 

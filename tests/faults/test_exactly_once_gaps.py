@@ -30,6 +30,7 @@ from tests.faults.traffic import Durable, Fleet
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Self
 
 MESSAGES: Final = 3
 
@@ -72,6 +73,13 @@ class Exchange:
         )
         self.fleet = Fleet([self.publisher, self.subscriber])
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.fleet.close()
+        self.broker.__exit__(None, None, None)
+
     def come(self, *clients: Durable) -> None:
         """Connect `clients`, and wait until their Sessions are there, or the broker has died of that."""
         for client in clients:
@@ -97,7 +105,8 @@ class Exchange:
         if self.publisher.durable:
             assert verdict.uncertain == 0, verdict
             assert verdict.delivered - verdict.repeated == verdict.sent, verdict
-        self.fleet.close()
+        for each in self.fleet.here():
+            each.close()
         self.broker.stop()
 
 
@@ -106,10 +115,8 @@ WAYS: Final = [(MQTT_5_0, False, "written"), (MQTT_3_1_1, True, "fsync")]
 
 @pytest.fixture(params=WAYS, ids=["5.0-tcp-written", "3.1.1-ws-fsync"])
 def exchange(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Exchange]:
-    made = Exchange(tmp_path, *request.param)
-    with made.broker:
+    with Exchange(tmp_path, *request.param) as made:
         yield made
-    made.fleet.close()
 
 
 @pytest.mark.parametrize("gap", list(GAPS))
@@ -146,9 +153,8 @@ def test_each_gap(exchange: Exchange, gap: str) -> None:
 @pytest.mark.parametrize("moment", ["before-commit", "after-commit"])
 def test_puback_waits_for_the_commit(tmp_path: Path, moment: str) -> None:
     """And where the Client has not seen it, the message goes again."""
-    exchange = Exchange(tmp_path, MQTT_5_0, False, "written", qos=1)
     seen: list[ControlPacket] = []
-    with exchange.broker:
+    with Exchange(tmp_path, MQTT_5_0, False, "written", qos=1) as exchange:
         exchange.broker.start(f"{moment}@messages:1")
         exchange.come(exchange.subscriber)
         exchange.subscriber.send(Disconnect())
@@ -159,7 +165,6 @@ def test_puback_waits_for_the_commit(tmp_path: Path, moment: str) -> None:
         exchange.dies()
         assert seen == [], "PUBACK came too early"
         exchange.finish()
-    exchange.fleet.close()
 
 
 SEEN: Final[dict[str, tuple[str, type[ControlPacket]]]] = {
@@ -175,18 +180,17 @@ SEEN: Final[dict[str, tuple[str, type[ControlPacket]]]] = {
 def test_when_a_packet_is_seen(tmp_path: Path, moment: str, answered: bool) -> None:
     """The Client that gets it dies together with the broker, or has its answer on the way."""
     number = list(SEEN).index(moment) + answered
-    exchange = Exchange(tmp_path, *WAYS[number % 2])
     who, kind = SEEN[moment]
-    client = exchange.publisher if who == "publisher" else exchange.subscriber
     seen: list[ControlPacket] = []
+    with Exchange(tmp_path, *WAYS[number % 2]) as exchange:
+        client = exchange.publisher if who == "publisher" else exchange.subscriber
 
-    def trap(packet: ControlPacket) -> None:
-        if isinstance(packet, kind):
-            seen.append(packet)
-            if not answered:
-                exchange.broker.kill()
+        def trap(packet: ControlPacket) -> None:
+            if isinstance(packet, kind):
+                seen.append(packet)
+                if not answered:
+                    exchange.broker.kill()
 
-    with exchange.broker:
         exchange.broker.start()
         exchange.come(exchange.subscriber, exchange.publisher)
         client.trap = trap
@@ -196,7 +200,6 @@ def test_when_a_packet_is_seen(tmp_path: Path, moment: str, answered: bool) -> N
         client.trap = None
         assert exchange.fleet.until(lambda: not exchange.fleet.here())
         exchange.finish()
-    exchange.fleet.close()
 
 
 def test_an_identifier_that_the_broker_does_not_know(exchange: Exchange) -> None:

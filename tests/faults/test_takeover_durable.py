@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import time
+from contextlib import ExitStack
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from tests.faults.traffic import EXPIRY, Durable, Fleet, Wire
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
     from broker.packets.types import ControlPacket
     from tests.faults.ledger import Verdict
@@ -76,12 +78,21 @@ def read_all(racers: list[Racer], until: float) -> None:
                 each.read()
 
 
-def race(addresses: dict[str, tuple[str, int]], name: str, chance: Random, clean: float, before: Racer | None) -> Racer:
+def race(
+    addresses: dict[str, tuple[str, int]],
+    name: str,
+    chance: Random,
+    clean: float,
+    before: Racer | None,
+    wires: ExitStack,
+) -> Racer:
     """RACERS connect at once, one of them wins; `before` is who had the Session, and must lose. The winner."""
     started = time.monotonic()
     ways = [(version, websocket) for version in (MQTT_5_0, MQTT_3_1_1) for websocket in (False, True)]
-    racers = [Racer.connect(addresses, name, *ways[number % 4], chance.random() < clean) for number in range(RACERS)]
-    everybody = racers + ([before] if before is not None else [])
+    everybody = [before] if before is not None else []
+    for number in range(RACERS):
+        everybody.append(Racer.connect(addresses, name, *ways[number % 4], chance.random() < clean))
+        wires.callback(everybody[-1].wire.close)
     read_all(everybody, started + WEDGE)
     owners = [each for each in everybody if not each.wire.ended]
     assert len(owners) == 1, f"seed {SEED}: {len(owners)} own the Session"
@@ -136,6 +147,16 @@ class Owner:
             receiver=self.ledger.receiver("other", True, lambda stream: stream.topic == "from-owner"),
         )
         self.fleet = Fleet([self.client, self.other])
+        self.left: Wire | None = None  # the old Network Connection, until it has ended
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self.left is not None:
+            self.left.close()
+        self.fleet.close()
+        self.broker.__exit__(None, None, None)
 
     def start(self) -> None:
         """Start the broker; both come."""
@@ -155,7 +176,7 @@ class Owner:
 
     def take_over(self) -> None:
         """The Client comes a second time, another way perhaps; its first Network Connection is ended by the broker."""
-        old = self.client.wire
+        self.left = old = self.client.wire
         assert old is not None
         loser = Racer(old, self.client.websocket, False)
         self.client.version = self.chance.choice((MQTT_5_0, MQTT_3_1_1))
@@ -176,14 +197,14 @@ class Owner:
         self.client.patience = 0
         assert self.fleet.quiet(self.fleet.clients), f"seed {SEED}: it never ends"
         verdict = self.ledger.verdict()
-        self.fleet.close()
+        for each in self.fleet.here():
+            each.close()
         self.broker.stop()
         return verdict
 
 
 def taken_over(folder: Path, durability: str, times: int) -> Verdict:
-    owner = Owner(folder, durability)
-    with owner.broker:
+    with Owner(folder, durability) as owner:
         owner.start()
         for number in range(times):
             owner.turns(owner.chance.randint(1, 10))
@@ -204,15 +225,14 @@ def test_taken_over_again_and_again(tmp_path: Path) -> None:
 
 
 def raced(folder: Path, durability: str, rounds: int) -> Verdict:
-    owner = Owner(folder, durability)
     last: Racer | None = None
-    with owner.broker:
+    with Owner(folder, durability) as owner, ExitStack() as wires:
         owner.start()
         owner.client.close()
         for number in range(rounds):
             owner.turns(5)
-            last = race(owner.broker.addresses, "owner", owner.chance, 0, last)
-            race(owner.broker.addresses, f"any-{number}", owner.chance, 0.5, None).wire.close()
+            last = race(owner.broker.addresses, "owner", owner.chance, 0, last, wires)
+            race(owner.broker.addresses, f"any-{number}", owner.chance, 0.5, None, wires).wire.close()
             if number == rounds // 2:
                 last.wire.close()
                 last = None
@@ -221,10 +241,7 @@ def raced(folder: Path, durability: str, rounds: int) -> Verdict:
                 owner.client.close()
         owner.client.version, owner.client.websocket = MQTT_5_0, False
         owner.client.connect(owner.broker.addresses)
-        verdict = owner.end()
-    if last is not None:
-        last.wire.close()
-    return verdict
+        return owner.end()
 
 
 def test_races_for_a_session(tmp_path: Path) -> None:
