@@ -40,6 +40,13 @@ COMPILED: Final = (
     "broker/transport/listeners.py",
     "broker/transport/pump.py",
     "broker/transport/ticker.py",
+    "broker/store/batches.py",
+    "broker/store/clock.py",
+    "broker/store/load.py",
+    "broker/store/reading.py",
+    "broker/store/records.py",
+    "broker/store/state.py",
+    "broker/store/store.py",
     "broker/bench/histogram.py",
     "broker/bench/engine/*.py",
 )

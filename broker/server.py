@@ -22,9 +22,12 @@ from broker.config import Config
 from broker.core.broker import Broker
 from broker.core.limits import Limits
 from broker.core.message import ApplicationMessage, expiry
+from broker.core.restoring import Restorer
 from broker.packets.properties import forwarded_properties
 from broker.packets.reasons import ReasonCode
 from broker.packets.topics import check_topic_name
+from broker.store.folder import StoreFailed
+from broker.store.store import SqliteStore
 from broker.transport.complaints import log
 from broker.transport.layers import HTTP, MQTT, Layers
 from broker.transport.listeners import Listener, listen
@@ -48,7 +51,8 @@ class Server:
 
     def __init__(self, config: Config, authenticator: Authenticator | None) -> None:
         self.config = config
-        self.broker = Broker(config.server_limits(), authenticator, version=__version__)
+        self.store = _store(config)
+        self.broker = Broker(config.server_limits(), authenticator, self.store, __version__)
         self.broker.process = usage_of_process
         self.listeners: list[Listener] = []
         self._pump = Pump(self.broker)
@@ -104,6 +108,8 @@ class Server:
             forwarded = forwarded_properties(properties)
             if properties.message_expiry_interval is not None:
                 interval = properties.message_expiry_interval
+        if qos and self.broker.journal is not None and self.broker.journal.full:
+            return ReasonCode.QUOTA_EXCEEDED
         message = ApplicationMessage(topic, data, 0, qos, retain, forwarded, expiry(interval, now, 0))
         reason = self.broker.publish(message, None, now)
         self._settle(now)
@@ -114,9 +120,14 @@ class Server:
         self._ticker.check()
 
     def _open(self) -> None:
-        """Open all listeners, or none."""
+        """Put back what the data folder holds, then open all listeners, or none."""
         config = self.config
         self._stream_limits = config.limits.build()
+        store = self.store
+        if store is not None:
+            now = trio.current_time()
+            store.open(now)
+            store.load(Restorer(self.broker, self._stream_limits, now), _tell_progress)
         try:
             for each in config.listeners:
                 self.listeners.append(
@@ -125,6 +136,8 @@ class Server:
         except BaseException:
             for listener in self.listeners:
                 listener.close()
+            if store is not None:
+                store.close(trio.current_time())
             raise
 
     def _start(self, nursery: trio.Nursery) -> None:
@@ -132,6 +145,9 @@ class Server:
             self._pump.listen(listener)
         now = trio.current_time()
         self.broker.start(now)
+        if self.store is not None:
+            self.store.start(now)
+            self._pump.watch(self.store.fileno(), self.store.collect)
         nursery.start_soon(self._work)
 
     async def _work(self) -> None:
@@ -141,12 +157,33 @@ class Server:
                     self._workers = nursery
                     nursery.start_soon(self._pump.run, nursery, self._ticker.check)
                     nursery.start_soon(self._ticker.run)
+                    if self.store is not None:
+                        nursery.start_soon(self._tend, self.store)
         finally:
             self._pump.close()
+
+    async def _tend(self, store: SqliteStore) -> None:
+        while True:
+            await trio.sleep(1)
+            now = trio.current_time()
+            store.tick(now)
+            self._settle(now)
+
+    async def _written(self) -> None:
+        """Wait until the store has committed what was recorded so far, and who waited for that was told."""
+        store, journal = self.store, self.broker.journal
+        if store is None or journal is None or store.state == "failed":
+            return
+        position = journal.latest()
+        while journal.committed < position:
+            await trio.sleep(0.002)
 
     async def _stop(self) -> None:
         """Accept no more, say goodbye, and give what is unsent a bounded time to leave."""
         self._pump.stop_accepting()
+        self._stopping.deadline = trio.current_time() + self.broker.limits.shutdown_timeout
+        with self._stopping:
+            await self._written()
         now = trio.current_time()
         self.broker.shut_down(now)
         self._settle(now)
@@ -175,8 +212,9 @@ async def serve(
     """Run a broker for as long as the block lasts. Without a Config: TCP on 127.0.0.1:1883, WebSocket on :8080.
 
     Leaving the block shuts it down in an orderly way: DISCONNECT 0x8B to 5.0 Clients, outboxes flushed within
-    `server.shutdown_timeout`. Raises ListenError when an address can't be had and ConfigError when a listener beyond
-    loopback would let anybody in.
+    `server.shutdown_timeout`, and with a data folder everything committed. Raises ListenError when an address can't be
+    had, ConfigError when a listener beyond loopback would let anybody in, StoreError when the data folder can't be
+    used, and StoreFailed out of the block when it could not be written.
     """
     config = config or Config.default()
     config.check_access(authenticated=authenticator is not None)
@@ -200,11 +238,18 @@ async def serve(
                 finally:
                     server._working.cancel()
     except BaseExceptionGroup as group:
+        failed: BaseException | None = group.subgroup(StoreFailed)
+        while isinstance(failed, BaseExceptionGroup):
+            failed = failed.exceptions[0]
+        if failed is not None:
+            raise failed from None  # nothing else that came of it matters
         if fault is None or len(group.exceptions) != 1:
             raise
         raise fault from fault.__cause__  # the caller's own, as it was: the nursery is our business
     finally:
         server._pump.close()
+        if server.store is not None and server.store.state != "failed":
+            server.store.close(trio.current_time())
 
 
 async def run(
@@ -222,6 +267,18 @@ async def run(
             number = await anext(signals)
             log.info("%s: shutting down", signal.Signals(number).name)
             server.stop_at_once_on(signals)
+
+
+def _store(config: Config) -> SqliteStore | None:
+    """The store that the configuration wants, not yet opened."""
+    wanted = config.store
+    if wanted.path is None or wanted.durability == "none":
+        return None
+    return SqliteStore(wanted.path, wanted.durability, reserve=wanted.reserve, ballast=wanted.ballast)
+
+
+def _tell_progress(done: int, total: int) -> None:
+    logging.getLogger("broker.store").info("Reading what was kept: %d of %d rows", done, total)
 
 
 def usage_of_process() -> tuple[float, int]:

@@ -4,7 +4,7 @@ It is driven from outside and never waits: the transport calls `accept` for each
 Connection's own methods; the ticker calls `tick` at `next_deadline`; whoever has called anything calls `flush` at the
 end of its round, which is when outboxes leave, together. Methods by who calls them:
 
-    the transport     accept, flush, tick, next_deadline, committed, shut_down
+    the transport     accept, flush, tick, next_deadline, shut_down
     a Connection      connect, publish, unsubscribe, disconnected, doom
     everybody         publish (bridges, `$SYS`, embedding programs)
 """
@@ -28,6 +28,7 @@ from broker.core.deadlines import (
     KeepAliveRing,
 )
 from broker.core.grants import AllowAll
+from broker.core.journal import EXCHANGES, SESSIONS, SUBSCRIPTIONS, Exchange, Journal
 from broker.core.limits import ServerLimits
 from broker.core.message import NEVER, ApplicationMessage, from_will
 from broker.core.ports import Refusal
@@ -46,20 +47,11 @@ if TYPE_CHECKING:
 
     from broker.core.limits import Limits
     from broker.core.outbox import Outbox
+    from broker.core.plans import Plan
     from broker.core.ports import Authenticator, Peer, Store, Watcher
     from broker.packets.types import Connect
 
 NO_LIMIT = 0xFFFFFFFF
-
-
-class MemoryStore:
-    """The Store that keeps nothing on disk: memory is all there is, so everything is committed at once."""
-
-    def position(self) -> int:
-        return 0
-
-    def committed(self) -> int:
-        return 0
 
 
 class Broker:
@@ -74,18 +66,20 @@ class Broker:
     ) -> None:
         self.limits = limits or ServerLimits()
         self.authenticator: Authenticator = authenticator or AllowAll()
-        self.store: Store = store or MemoryStore()
-        self.keeps_nothing = store is None  # nothing waits for a commit
+        self.store = store
+        self.journal = Journal() if store is not None else None  # without one nothing waits
+        self._released = 0  # the position up to which whoever waited was told
         self.version = version
         self.stats = Stats()
         self.sessions: dict[str, Session] = {}
         self.subscriptions = SubscriptionTree(self.limits.topic_cache)
-        self.retained = RetainedMessages(self.limits.retained_messages, self.limits.retained_bytes)
+        self.retained = RetainedMessages(self.limits.retained_messages, self.limits.retained_bytes, self.journal)
         self.watchers: tuple[Watcher, ...] = ()
         self.process: Callable[[], tuple[float, int]] | None = None  # CPU seconds, resident bytes
         self.connections: dict[Connection, None] = {}
         self.dirty: list[Outbox] = []
-        self.staging: dict[Connection, None] = {}  # connections with acknowledgements that wait for the store
+        self.staging: dict[Connection, None] = {}  # connections with acknowledgements that wait for the Store
+        self.arriving: dict[Connection, None] = {}  # connections whose CONNACK does
         self.faults: list[tuple[Connection | None, Exception]] = []  # bugs that are no peer's fault, for the log
         self._doomed: list[tuple[Connection, ReasonCode, str]] = []
         self.deadlines = Deadlines()
@@ -102,7 +96,7 @@ class Broker:
         connection.stats.connections += 1
         connection.stats.accepted += 1
         self.connections[connection] = None
-        self._remember(now + limits.handshake_timeout, HANDSHAKE, connection)
+        self.remember(now + limits.handshake_timeout, HANDSHAKE, connection)
         return connection
 
     def gone(self, connection: Connection) -> None:
@@ -138,6 +132,9 @@ class Broker:
         while self._doomed:
             connection, reason, detail = self._doomed.pop()
             self._end(connection, reason, detail, now)
+        journal = self.journal
+        if journal is not None:
+            self._settle(journal, now)
         dirty = self.dirty
         if not dirty:
             return
@@ -150,6 +147,8 @@ class Broker:
             sink = outbox.sink
             if sink is not None:
                 sink.flush()
+        if journal is not None and journal.pending():
+            self._settle(journal, now)  # what has drained may have begun new exchanges
 
     def next_deadline(self) -> float:
         """When `tick` must be called at the latest; infinity where nothing is due."""
@@ -175,16 +174,9 @@ class Broker:
         self._sys.started_at = now
         if self.limits.sys_interval > 0:
             self._sys.update(now)
-            self._remember(now + self.limits.sys_interval, SYS, self)
+            self.remember(now + self.limits.sys_interval, SYS, self)
             if self.process is not None:
                 self._tell_process(now)
-
-    def committed(self, now: float) -> None:
-        """The store has committed more: acknowledgements that waited for it leave. Call `flush` afterwards."""
-        position = self.store.committed()
-        for connection in list(self.staging):
-            if connection.release(position):
-                del self.staging[connection]
 
     def shut_down(self, now: float) -> None:
         """Say goodbye to everybody: DISCONNECT 0x8B to 5.0 Clients. Call `flush` afterwards; accept no more."""
@@ -214,28 +206,53 @@ class Broker:
         session = self.sessions.get(identifier)
         if session is None and len(self.sessions) >= self.limits.sessions:
             return Refusal(ReasonCode.QUOTA_EXCEEDED, "too many Sessions")
+        journal = self.journal
+        before = journal.changes if journal is not None else 0
         if session is not None:
-            if connect.clean_start and session.connection is not None:
-                session.expiry_interval = 0  # it ends with its connection, and its Will is due at once
-            if session.connection is not None:
+            holder = session.connection or session.claimed_by
+            if holder is not None:
+                if connect.clean_start:
+                    session.expiry_interval = 0  # it ends with its connection, and its Will is due at once
                 self.stats.takeovers += 1
-                session.connection.end(ReasonCode.SESSION_TAKEN_OVER, "another connection took over", now)
+                holder.end(ReasonCode.SESSION_TAKEN_OVER, "another connection took over", now)
             if connect.clean_start:
                 self.end_session(session, now)  # [MQTT-3.1.2-4]
             session = self.sessions.get(identifier)
         present = session is not None
         if session is None:
             session = Session(identifier, limits, self.stats, self.limits.buffered_bytes)
+            session.gate = journal
+            session.store = self.store
             self.sessions[identifier] = session
         else:
             session.limits = limits
         connection.session = session
-        session.connection = connection
         session.will = connect.will
         session.will_at = math.inf  # [MQTT-3.1.3-9]
-        session.expires_at = math.inf
+        session.expires_at = session.away_since = math.inf
         session.expiry_interval = expiry_interval
-        connection.carried = dict(session.received)
+        connection.connack = (present, properties)
+        if journal is not None:
+            if session.durable:
+                journal.change(SESSIONS, session)
+            elif expiry_interval:
+                self._make_durable(session, journal)
+            if journal.changes != before:
+                # The CONNACK waits, and so does all that follows it: until then the Client is not there.
+                session.claimed_by = connection
+                connection.arriving = journal.position
+                self.arriving[connection] = None
+                return None
+        self._arrive(connection, connect, session, now)
+        return None
+
+    def _arrive(self, connection: Connection, connect: Connect, session: Session, now: float) -> None:
+        """The Session is the Client's: CONNACK, then what waited for it."""
+        limits = connection.limits
+        present, properties = connection.connack
+        session.claimed_by = None
+        session.connection = connection
+        connection.carried = dict.fromkeys(session.received)
         self._settle_keep_alive(connection, connect, now)
         receive_maximum = connect.properties.receive_maximum or 65535
         releases = session.outgoing.connected(min(receive_maximum, limits.max_inflight))
@@ -256,13 +273,13 @@ class Broker:
         connection.state = CONNECTED
         for identifier_ in releases:
             connection.send_release(identifier_)
+        session.page_in(now)
         session.refill(now)
         for watcher in self.watchers:
             try:
-                watcher.connected(identifier, connection.peer)
+                watcher.connected(session.client_identifier, connection.peer)
             except Exception as error:  # a Watcher's bug is nobody's fault but its own
                 self.faults.append((connection, error))
-        return None
 
     def publish(self, message: ApplicationMessage, source: Session | None, now: float) -> int:
         """Route one message: retain it, and give it to everybody who should have it.
@@ -274,6 +291,8 @@ class Broker:
         accepted = False
         refused = message.retain and not self._retain(message, now)
         plan = self.subscriptions.plan(message.topic)
+        if message.qos == 2 and self.journal is not None:
+            self._hold_back(self.journal, message, plan, source)
         no_local = plan.no_local
         for delivery in plan.deliveries:
             session = delivery.session
@@ -308,6 +327,8 @@ class Broker:
         if subscription is None:
             return False
         session.drop_snapshot(topic_filter)
+        if session.durable and self.journal is not None:
+            self.journal.delete(SUBSCRIPTIONS, subscription)
         self.subscriptions.remove(subscription)
         self.stats.subscriptions -= 1
         if subscription.share_name:
@@ -317,17 +338,25 @@ class Broker:
     def disconnected(self, connection: Connection, now: float, will: bool) -> None:
         """A Connection has ended: its Session goes on, or ends with it; the Will is due now, later, or never."""
         self.staging.pop(connection, None)
+        self.arriving.pop(connection, None)
         self.keep_alive.remove(connection)
         session = connection.session
-        if session is None or session.connection is not connection:
+        if session is None:
             return
-        session.connection = None
-        self.stats.clients_connected -= 1
-        for watcher in self.watchers:
-            try:
-                watcher.disconnected(session.client_identifier, connection.peer, connection.end_reason)
-            except Exception as error:
-                self.faults.append((connection, error))
+        if session.connection is connection:
+            session.connection = None
+            session.unsent.clear()
+            self.stats.clients_connected -= 1
+            for watcher in self.watchers:
+                try:
+                    watcher.disconnected(session.client_identifier, connection.peer, connection.end_reason)
+                except Exception as error:
+                    self.faults.append((connection, error))
+        elif session.claimed_by is connection:
+            session.claimed_by = None
+        else:
+            return
+        session.away_since = now
         if not will:
             session.will = None  # [MQTT-3.14.4-3]
         if session.expiry_interval == 0:
@@ -338,10 +367,12 @@ class Broker:
                 self._publish_will(session, now)
             else:
                 session.will_at = now + session.will.delay_interval
-                self._remember(session.will_at, WILL, session)
+                self.remember(session.will_at, WILL, session)
         if session.expiry_interval != NO_LIMIT:
             session.expires_at = now + session.expiry_interval
-            self._remember(session.expires_at, SESSION_EXPIRY, session)
+            self.remember(session.expires_at, SESSION_EXPIRY, session)
+        if session.durable and self.journal is not None:
+            self.journal.change(SESSIONS, session)
 
     def doom(self, connection: Connection, reason: ReasonCode, detail: str) -> None:
         """End a connection at the end of the round: from within routing, where ending it now would route its Will."""
@@ -361,13 +392,119 @@ class Broker:
             return
         del self.sessions[session.client_identifier]
         session.expires_at = math.inf
+        shared = any([each.share_name for each in session.subscriptions.values()])
         for topic_filter in list(session.subscriptions):
             self.unsubscribe(session, topic_filter)
         if session.will is not None:
             self._publish_will(session, now)
-        for message, delivery in session.take_orphans():
-            if delivery.group is not None and message.expires_at > now:
-                self._deliver_shared(delivery.group, message, now)
+        orphans = session.take_orphans(now, shared)
+        journal = self.journal
+        if session.durable and journal is not None:
+            for exchange in [*session.received.values(), *session.outgoing.released.values()]:
+                if exchange is not None:
+                    journal.delete(EXCHANGES, exchange)
+            journal.delete(SESSIONS, session)
+            session.durable = False
+        for queued in orphans:
+            group = queued.delivery.group
+            if group is not None and queued.message.expires_at > now:
+                self._deliver_shared(group, queued.message, now)
+
+    # -- The Store
+
+    def committed(self, now: float) -> None:
+        """The Store has committed more: what waited for it leaves. Call `flush` afterwards; it does this too."""
+        if self.journal is not None:
+            self._settle(self.journal, now)
+
+    def unsafe_bytes(self) -> int:
+        """Bytes of messages that are recorded and not yet committed."""
+        journal = self.journal
+        return journal.bytes + journal.taken_bytes if journal is not None else 0
+
+    def _settle(self, journal: Journal, now: float) -> None:
+        """Hand over what this round has recorded, and tell whoever waited for what is committed."""
+        store = self.store
+        assert store is not None
+        if journal.pending():
+            store.hand_over(now)
+        while journal.committed != self._released:
+            committed = self._released = journal.committed
+            self._committed(journal, committed, now)
+            if journal.pending():
+                store.hand_over(now)
+
+    def _committed(self, journal: Journal, committed: int, now: float) -> None:
+        for connection in list(self.staging):
+            if connection.release(committed):
+                del self.staging[connection]
+        held = journal.held
+        while held and held[0][0] <= committed:
+            _, session, message, delivery = held.popleft()
+            try:
+                session.deliver(message, delivery, now)
+            except Exception as error:
+                self.fault(session, error)
+        if journal.waiting:
+            waiting = list(journal.waiting)
+            journal.waiting.clear()
+            for session in waiting:
+                try:
+                    session.opened(committed, now)
+                except Exception as error:
+                    self.fault(session, error)
+        for connection in [each for each in self.arriving if each.arriving <= committed]:
+            if connection in self.arriving:  # one that arrives may end another
+                del self.arriving[connection]
+                self._let_in(connection, now)
+        if journal.long_queues:
+            long_queues = list(journal.long_queues)
+            journal.long_queues.clear()
+            for session in long_queues:
+                if session.paged is not None:
+                    session.paged.put_away(journal)
+
+    def _let_in(self, connection: Connection, now: float) -> None:
+        session, connect = connection.session, connection.connect
+        assert session is not None
+        assert connect is not None
+        try:
+            self._arrive(connection, connect, session, now)
+            connection.arrived(now)
+        except Exception as error:
+            self.faults.append((connection, error))
+            self.doom(connection, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error")
+
+    @staticmethod
+    def _hold_back(journal: Journal, message: ApplicationMessage, plan: Plan, source: Session | None) -> None:
+        """A QoS 2 message is forwarded after its commit, so that a crash does not have it sent a second time."""
+        if (
+            (source is not None and source.durable)
+            or message.retain
+            or plan.groups
+            or any([delivery.session.durable for delivery in plan.deliveries])
+        ):
+            message.position = journal.position
+
+    @staticmethod
+    def _make_durable(session: Session, journal: Journal) -> None:
+        """The Session is to outlive its connection: keep it, and all that it holds already."""
+        session.durable = True
+        journal.change(SESSIONS, session)
+        for subscription in session.subscriptions.values():
+            journal.add(SUBSCRIPTIONS, subscription)
+        outgoing = session.outgoing
+        for identifier, queued in outgoing.unacknowledged.items():
+            queued.identifier = identifier
+            journal.keep(queued)
+        for queued in session.pending:
+            journal.keep(queued)
+        for identifier in list(session.received):
+            exchange = session.received[identifier] = Exchange(session, identifier, True)
+            journal.add(EXCHANGES, exchange)
+        for identifier in list(outgoing.released):
+            exchange = outgoing.released[identifier] = Exchange(session, identifier, False)
+            journal.add(EXCHANGES, exchange)
 
     # -- Parts
 
@@ -389,13 +526,13 @@ class Broker:
             assert isinstance(subject, ApplicationMessage)
             self.retained.expire(subject)
         elif kind == SYS:
-            self._remember(now + self.limits.sys_interval, SYS, self)
+            self.remember(now + self.limits.sys_interval, SYS, self)
             self._sys.update(now)
         elif kind == PROCESS:
             self._tell_process(now)
 
     def _tell_process(self, now: float) -> None:
-        self._remember(now + PROCESS_INTERVAL, PROCESS, self)
+        self.remember(now + PROCESS_INTERVAL, PROCESS, self)
         process = self.process
         if process is not None:
             cpu, memory = process()
@@ -416,7 +553,7 @@ class Broker:
                 self.fault(group.asked, error)
             return NOBODY
 
-    def _remember(self, at: float, kind: int, subject: object) -> None:
+    def remember(self, at: float, kind: int, subject: object) -> None:
         """Have `tick` see to it at that time."""
         self.deadlines.add(at, kind, subject)
         if self.deadlines.crowded():
@@ -436,6 +573,8 @@ class Broker:
         will = session.will
         session.will = None
         session.will_at = math.inf
+        if session.row and self.journal is not None:
+            self.journal.change(SESSIONS, session)
         if will is not None:
             self.publish(from_will(will, now, session.limits.message_expiry_maximum), session, now)
 
@@ -447,7 +586,7 @@ class Broker:
         if not self.retained.set(message):
             return False
         if message.expires_at != NEVER:
-            self._remember(message.expires_at, RETAINED_EXPIRY, message)
+            self.remember(message.expires_at, RETAINED_EXPIRY, message)
         return True
 
     def _expiry_interval(self, connection: Connection, connect: Connect) -> int:

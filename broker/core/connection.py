@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.core.backlog import Backlog
 from broker.core.grants import Grant
+from broker.core.journal import EXCHANGES, Exchange
 from broker.core.limits import DISCONNECT as POLICY_DISCONNECT
 from broker.core.limits import DROP_NEWEST
 from broker.core.message import from_publish
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
     from broker.core.aliases import IncomingAliases, OutgoingAliases
     from broker.core.broker import Broker
+    from broker.core.journal import Queued
     from broker.core.limits import Limits
     from broker.core.message import ApplicationMessage
     from broker.core.ports import Peer
@@ -69,7 +71,7 @@ AUTHENTICATING: Final = 1
 CONNECTED: Final = 2
 ENDED: Final = 3
 
-NOTHING_STAGED: Final[deque[tuple[int, bytes]]] = deque(maxlen=0)
+NOTHING_STAGED: Final[deque[tuple[int, bytes, int]]] = deque(maxlen=0)
 
 # What may stand in a DISCONNECT from a Server (table 3-13); another code becomes 0x80.
 _DISCONNECT_REASONS: Final = REASONS_FROM_SERVER[DISCONNECT]
@@ -110,7 +112,11 @@ class Connection:
         self.session_expiry_interval = 0  # as in CONNECT
         self.simple = True  # a QoS 0 message needs no look at aliases, packet size or backlog
         self.backlog: Backlog | None = None
-        self.staged: deque[tuple[int, bytes]] = NOTHING_STAGED  # acknowledgements that wait for the store
+        # Acknowledgements that wait for the Store: position, bytes, and 1 where the Client's send quota waits for it.
+        self.staged: deque[tuple[int, bytes, int]] = NOTHING_STAGED
+        self.staged_count = 0  # of those ones
+        self.arriving = 0  # the position that the CONNACK waits for
+        self.connack = (False, NO_PROPERTIES)  # what it says: Session Present, properties
         self.dropped = 0  # QoS 0 messages dropped for this slow reader
         self.last_published = -math.inf
         self.end_reason = ""
@@ -196,8 +202,16 @@ class Connection:
         if refusal is not None:
             self._refuse(refusal.reason, refusal.detail, now)
             return
+        if self.state == CONNECTED:
+            self.connect = None
+            self.decoder.accept()
+
+    def arrived(self, now: float) -> None:
+        """The CONNACK has been put out after a commit: go on with what came behind the CONNECT."""
         self.connect = None
+        self.arriving = 0
         self.decoder.accept()
+        self.receive(b"", now)
 
     def drained(self, now: float) -> None:
         """The outbox has room again, or the store has committed."""
@@ -296,9 +310,12 @@ class Connection:
         session = self.session
         assert session is not None
         identifier = publish.packet_identifier
+        broker = self.broker
+        journal = broker.journal
         if qos == 2 and identifier in session.received:
             self.carried.pop(identifier, None)  # sent again on this connection
-            self._acknowledge(pubrec(identifier))  # again, and not routed again [MQTT-4.3.3-10]
+            # again, and not routed again [MQTT-4.3.3-10]
+            self.acknowledge(pubrec(identifier), journal.latest() if journal is not None else 0)
             return
         if qos and self.version == 5 and self.in_flight() >= limits.receive_maximum:
             raise ProtocolError(
@@ -311,20 +328,41 @@ class Connection:
             reason = self.grant.publish(topic, qos, publish.retain)
         else:
             reason = 0
+        position = 0
         if reason < 0x80:
             message = from_publish(publish, now, limits.message_expiry_maximum)
-            reason = self.broker.publish(message, session, now)
+            if qos == 0 or journal is None:
+                reason = broker.publish(message, session, now)
+            elif journal.full:
+                stats_of_all = broker.stats
+                stats_of_all.publish_refused += 1
+                if self.version < 5:
+                    return  # it cannot be told and is not acknowledged: the Client sends it again some day
+                reason = ReasonCode.QUOTA_EXCEEDED
+            else:
+                before = journal.changes
+                reason = broker.publish(message, session, now)
+                if qos == 2 and session.durable and (reason < 0x80 or self.version < 5):
+                    exchange = Exchange(session, identifier, True)
+                    session.received[identifier] = exchange
+                    journal.add(EXCHANGES, exchange)
+                if journal.changes != before:
+                    position = journal.position
         if qos == 0:
             return
-        if qos == 2 and (reason < 0x80 or self.version < 5):
+        if qos == 2 and (reason < 0x80 or self.version < 5) and identifier not in session.received:
             # For 3.x a refusal cannot be told; the exchange is gone through [MQTT-3.3.5-2].
             session.received[identifier] = None
         if self.version < 5 or not reason:
-            self._acknowledge(puback(identifier) if qos == 1 else pubrec(identifier))
+            data = puback(identifier) if qos == 1 else pubrec(identifier)
         elif reason < 0x80:
-            self._acknowledge(acknowledgement(PUBACK if qos == 1 else PUBREC, identifier, reason, 5))
+            data = acknowledgement(PUBACK if qos == 1 else PUBREC, identifier, reason, 5)
         else:
-            self._acknowledge(self._refusal(Puback if qos == 1 else Pubrec, identifier, reason))
+            data = self._refusal(Puback if qos == 1 else Pubrec, identifier, reason)
+        if journal is None:
+            self.outbox.put(data)
+        else:
+            self.acknowledge(data, position, qos == 1 or reason >= 0x80)
 
     def _refusal(self, kind: type[Puback] | type[Pubrec], identifier: int, reason: int) -> bytes:
         """A negative PUBACK or PUBREC; with a Reason String if the Client wants one [MQTT-3.1.2-29] and can take it."""
@@ -343,30 +381,39 @@ class Connection:
         """
         session = self.session
         assert session is not None
-        count = len(session.received) - len(self.carried) + len(self.staged)
-        if self.staged and count >= self.limits.receive_maximum:
-            for _, data in self.staged:
-                if data[0] >> 4 == PUBREC and (len(data) == 4 or data[4] < 0x80):
-                    count -= 1  # it is in `received` too
-        return count
+        return len(session.received) - len(self.carried) + self.staged_count
 
     def on_puback(self, packet: Puback, now: float) -> None:
         session = self.session
         assert session is not None
-        if session.outgoing.puback(packet.packet_identifier) and session.waiting():
-            session.refill(now)
+        queued = session.outgoing.puback(packet.packet_identifier)
+        if queued is not None:
+            if queued.row:
+                session.forget(queued)
+            if session.waiting():
+                session.refill(now)
 
     def on_pubrec(self, packet: Pubrec, now: float) -> None:
         session = self.session
         assert session is not None
         identifier = packet.packet_identifier
-        known = session.outgoing.pubrec(identifier, packet.reason)
+        outgoing = session.outgoing
+        queued = outgoing.unacknowledged.get(identifier)
+        known = outgoing.pubrec(identifier, packet.reason)
+        journal = self.broker.journal if session.durable else None
+        if journal is not None and queued is not None:
+            session.forget(queued)
+            if packet.reason < 0x80:
+                exchange = Exchange(session, identifier, False)
+                outgoing.released[identifier] = exchange
+                journal.add(EXCHANGES, exchange)
         if packet.reason >= 0x80:
             if known and session.waiting():
                 session.refill(now)  # the exchange is over, and its place in the send quota free
             return
         if known or self.version < 5:
-            self.outbox.put(pubrel(identifier))  # [MQTT-4.3.3-4]
+            # Before its commit a crash would have the PUBLISH sent again, to a Client who is through with it.
+            self.acknowledge(pubrel(identifier), journal.latest() if journal is not None else 0)  # [MQTT-4.3.3-4]
         else:
             self.outbox.put(acknowledgement(PUBREL, identifier, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND, 5))
 
@@ -374,19 +421,34 @@ class Connection:
         session = self.session
         assert session is not None
         identifier = packet.packet_identifier
+        journal = self.broker.journal if session.durable else None
         if identifier in session.received:
-            del session.received[identifier]
-            self.carried.pop(identifier, None)
-        elif self.version == 5:
-            self._acknowledge(acknowledgement(PUBCOMP, identifier, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND, 5))
+            exchange = session.received.pop(identifier)
+            counts = identifier not in self.carried
+            if not counts:
+                del self.carried[identifier]
+            position = 0
+            if journal is not None and exchange is not None:
+                # Before its commit a crash would have the identifier's next message taken for this one.
+                journal.delete(EXCHANGES, exchange)
+                position = journal.position
+            self.acknowledge(pubcomp(identifier), position, counts)  # [MQTT-4.3.3-11]
             return
-        self._acknowledge(pubcomp(identifier))  # [MQTT-4.3.3-11]
+        data = pubcomp(identifier)
+        if self.version == 5:
+            data = acknowledgement(PUBCOMP, identifier, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND, 5)
+        self.acknowledge(data, journal.latest() if journal is not None else 0)
 
     def on_pubcomp(self, packet: Pubcomp, now: float) -> None:
         session = self.session
         assert session is not None
-        if session.outgoing.pubcomp(packet.packet_identifier) and session.waiting():
-            session.refill(now)
+        outgoing = session.outgoing
+        exchange = outgoing.released.get(packet.packet_identifier)
+        if outgoing.pubcomp(packet.packet_identifier):
+            if exchange is not None and self.broker.journal is not None:
+                self.broker.journal.delete(EXCHANGES, exchange)
+            if session.waiting():
+                session.refill(now)
 
     def on_disconnect(self, packet: Disconnect, now: float) -> None:
         """DISCONNECT (section 3.14): the Will goes with Reason Code 0 and stays with any other [MQTT-3.14.4-3]."""
@@ -402,24 +464,43 @@ class Connection:
 
     # -- The Session
 
-    def send_new(self, message: ApplicationMessage, delivery: Delivery, qos: int, now: float) -> int:
+    def send_new(self, queued: Queued, qos: int, now: float) -> int:
         """Begin the exchange of one message of QoS 1 or 2; the quota allows it."""
         session = self.session
         assert session is not None
-        if self.simple and delivery.plain:
+        identifier = session.outgoing.start(queued)
+        if self.simple and queued.delivery.plain and not queued.maybe_sent:
+            message = queued.message
             head, tail = message.head_and_tail(self.version, qos, False, now)
-            identifier = session.outgoing.start(message, delivery)
             self.outbox.put_publish_parts(head, identifier, tail, message.payload_bytes)
             return ACCEPTED
-        identifier = session.outgoing.start(message, delivery)
-        data = self._encode(message, delivery, qos, now, identifier, False)
+        return self._send_first(session, queued, qos, identifier, now)
+
+    def send_started(self, identifier: int, now: float) -> None:
+        """A message of QoS 2 whose Packet Identifier is committed now."""
+        session = self.session
+        assert session is not None
+        queued = session.outgoing.unacknowledged.get(identifier)
+        if queued is not None:
+            self._send_first(session, queued, 2, identifier, now)
+
+    def _send_first(self, session: Session, queued: Queued, qos: int, identifier: int, now: float) -> int:
+        message = queued.message
+        data = self._encode(message, queued.delivery, qos, now, identifier, queued.maybe_sent)
         if not data:
-            # Too large for this Client: as if it had been sent and seen through [MQTT-3.1.2-25].
-            session.outgoing.puback(identifier) if qos == 1 else session.outgoing.pubrec(identifier, 0x95)
+            self._give_up(session, queued, qos, identifier)
             session.stats.publish_dropped += 1
             return NOBODY
         self.outbox.put_publish(data, message.payload_bytes)
         return ACCEPTED
+
+    def _give_up(self, session: Session, queued: Queued, qos: int, identifier: int) -> None:
+        """Too large for this Client: as if it had been sent and seen through [MQTT-3.1.2-25]."""
+        if qos == 1:
+            session.outgoing.puback(identifier)
+        else:
+            session.outgoing.pubrec(identifier, 0x95)
+        session.forget(queued)
 
     def send_release(self, identifier: int) -> None:
         """A PUBREL once more on this connection [MQTT-4.4.0-1]."""
@@ -429,11 +510,13 @@ class Connection:
         """An unacknowledged message once more on this connection, with DUP [MQTT-3.3.1-1]."""
         session = self.session
         assert session is not None
-        message, delivery = session.outgoing.unacknowledged[identifier]
+        queued = session.outgoing.unacknowledged[identifier]
+        message = queued.message
+        delivery = queued.delivery
         qos = min(message.qos, delivery.maximum_qos)
         data = self._encode(message, delivery, qos, now, identifier, True)
         if not data:
-            session.outgoing.puback(identifier) if qos == 1 else session.outgoing.pubrec(identifier, 0x95)
+            self._give_up(session, queued, qos, identifier)
             return
         self.outbox.put_publish(data, message.payload_bytes)
 
@@ -506,26 +589,27 @@ class Connection:
         self.dropped += count
         self.broker.stats.publish_dropped += count
 
-    def _acknowledge(self, data: bytes) -> None:
-        """Send an acknowledgement, when the store has what it promises; in the order of the packets [MQTT-4.6.0-2]."""
-        if self.broker.keeps_nothing:
-            self.outbox.put(data)
-            return
-        store = self.broker.store
-        position = store.position()
-        if not self.staged and store.committed() >= position:
+    def acknowledge(self, data: bytes, position: int, counts: bool = False) -> None:
+        """Send an acknowledgement when the Store has what it promises, `position`; 0 for nothing, but always in the
+        order of the packets [MQTT-4.6.0-2]. `counts`: until then a message of the Client is in flight."""
+        journal = self.broker.journal
+        if journal is None or (not self.staged and position <= journal.committed):
             self.outbox.put(data)
         else:
             if self.staged is NOTHING_STAGED:
                 self.staged = deque()
-            self.staged.append((position, data))
+            if counts:
+                self.staged_count += 1
+            self.staged.append((position, data, 1 if counts else 0))
             self.broker.staging[self] = None
 
     def release(self, committed: int) -> bool:
         """The store has committed so far; whether nothing waits any more."""
         staged = self.staged
         while staged and staged[0][0] <= committed:
-            self.outbox.put(staged.popleft()[1])
+            _, data, counts = staged.popleft()
+            self.staged_count -= counts
+            self.outbox.put(data)
         return not staged
 
     # -- The end
@@ -582,6 +666,7 @@ class Connection:
 
     def _over(self, reason: str, now: float, will: bool) -> None:
         self.state = ENDED
+        self.arriving = 0
         self.connect = None
         self.waiting = None
         self.end_reason = reason

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Final
 from broker.packets.reasons import ProtocolError, ReasonCode
 
 if TYPE_CHECKING:
-    from broker.core.message import ApplicationMessage
-    from broker.core.subscriptions import Delivery
+    from broker.core.journal import Exchange, Queued
 
 
 NO_IDENTIFIERS: Final[deque[int]] = deque(maxlen=0)
@@ -42,8 +41,8 @@ class Outgoing:
     __slots__ = ("carried", "last_identifier", "maximum", "quota", "released", "resend", "unacknowledged")
 
     def __init__(self) -> None:
-        self.unacknowledged: dict[int, tuple[ApplicationMessage, Delivery]] = {}
-        self.released: dict[int, None] = {}
+        self.unacknowledged: dict[int, Queued] = {}
+        self.released: dict[int, Exchange | None] = {}
         self.resend: deque[int] = NO_IDENTIFIERS
         self.carried: dict[int, None] = {}
         self.last_identifier = 0
@@ -57,10 +56,10 @@ class Outgoing:
         """
         self.maximum = self.quota = maximum
         self.resend = deque(self.unacknowledged) if self.unacknowledged else NO_IDENTIFIERS
-        self.carried = dict(self.released)
+        self.carried = dict.fromkeys(self.released)
         return list(self.released)
 
-    def start(self, message: ApplicationMessage, delivery: Delivery) -> int:
+    def start(self, queued: Queued) -> int:
         """Begin an exchange; the quota must allow it. Returns its Packet Identifier."""
         unacknowledged = self.unacknowledged
         released = self.released
@@ -70,7 +69,7 @@ class Outgoing:
             if identifier not in unacknowledged and identifier not in released:
                 break
         self.last_identifier = identifier
-        unacknowledged[identifier] = (message, delivery)
+        unacknowledged[identifier] = queued
         self.quota -= 1
         return identifier
 
@@ -78,25 +77,23 @@ class Outgoing:
         """Whether all Packet Identifiers are in use."""
         return len(self.unacknowledged) + len(self.released) >= 65535
 
-    def puback(self, identifier: int) -> bool:
-        """PUBACK came; whether it ended an exchange. An unknown identifier is let pass: its exchange is over."""
-        entry = self.unacknowledged.get(identifier)
-        if entry is None:
-            return False
-        message, delivery = entry
-        if min(message.qos, delivery.maximum_qos) != 1:
+    def puback(self, identifier: int) -> Queued | None:
+        """PUBACK came; what it ended. An unknown identifier is let pass: its exchange is over."""
+        queued = self.unacknowledged.get(identifier)
+        if queued is None:
+            return None
+        if queued.message.qos != 1 and queued.delivery.maximum_qos != 1:
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"PUBACK for QoS 2 message {identifier}")
         del self.unacknowledged[identifier]
         self._restore_quota(identifier)
-        return True
+        return queued
 
     def pubrec(self, identifier: int, reason: int) -> bool:
         """PUBREC came; whether the exchange is known. A reason >= 0x80 ends it [MQTT-4.3.3-4]."""
-        entry = self.unacknowledged.get(identifier)
-        if entry is None:
+        queued = self.unacknowledged.get(identifier)
+        if queued is None:
             return identifier in self.released
-        message, delivery = entry
-        if min(message.qos, delivery.maximum_qos) != 2:
+        if min(queued.message.qos, queued.delivery.maximum_qos) != 2:
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"PUBREC for QoS 1 message {identifier}")
         del self.unacknowledged[identifier]
         if reason >= 0x80:
@@ -113,7 +110,7 @@ class Outgoing:
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"PUBCOMP before PUBREC for message {identifier}")
         if identifier not in self.released:
             return False
-        del self.released[identifier]
+        self.released.pop(identifier)
         if identifier in self.carried:
             del self.carried[identifier]
         else:

@@ -43,11 +43,21 @@ class Row:
         self.row = 0
 
 
+class Numbered(Row):
+    """A Row that others name. It has a new row with each change, but its first one for its `number` for ever."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.row = 0
+        self.number = 0
+
+
 class Queued(Row):
     """One message on its way to one Session: waiting, or sent and not acknowledged.
 
-    `identifier` is the Packet Identifier as far as the Store knows it; 0 where it was not yet sent, or (QoS 1) where
-    the Store was not told. `maybe_sent` says that it may have been sent before a crash: DUP is 1 [MQTT-3.3.1-1].
+    `identifier` is the Packet Identifier with which it was sent, as the Store keeps it; 0 while it waits. `maybe_sent`
+    says that it may have been sent before a crash: DUP is 1 then, which says just that (section 3.3.1.1).
     """
 
     __slots__ = ("delivery", "identifier", "maybe_sent", "message")
@@ -117,6 +127,11 @@ class Journal:
         self.garbage: deque[tuple[int, int]] = deque()  # of ended Sessions: numbers of Queued, and of a message or 0
         # Messages that are in no hand alone: how many queues hold them, by number. See `hold`.
         self.shared: dict[int, int] = {}
+        # Who is to be asked when more is committed, and QoS 2 messages that leave at QoS 0 then.
+        self.waiting: dict[Session, None] = {}
+        self.long_queues: dict[Session, None] = {}
+        self.held: deque[tuple[int, Session, ApplicationMessage, Delivery]] = deque()
+        self.deferred: dict[RetainedRow, None] = {}  # of QoS 0, not kept while the disk is full
         self.safe_queued = 0  # up to these numbers rows can be read back
         self.safe_message = 0
 
@@ -187,7 +202,7 @@ class Journal:
             self.changes += 1
 
     def discard_paged(self, queued: int, message: int) -> None:
-        """As `discard`, for an entry that is known by its numbers only."""
+        """As `discard`, for an entry that is known by its numbers only, and of a message that no other hand holds."""
         holders = self.shared.get(message)
         number = message
         if holders is not None:
@@ -214,15 +229,46 @@ class Journal:
                 self.shared[message.row] = left
                 return False
             del self.shared[message.row]
+            message.holders = 0
             return True
         message.holders -= 1
         return message.holders == 0
 
+    def retain(self, retained: RetainedRow) -> None:
+        """Keep the message that is now the retained one of its topic. One of QoS 0 waits while the disk is full."""
+        if self.full and retained.message.qos == 0:
+            self.delete(RETAINED, retained)
+            self.deferred[retained] = None
+        else:
+            self.change(RETAINED, retained)
+
+    def unretain(self, retained: RetainedRow) -> None:
+        """The topic has no retained message any more."""
+        self.delete(RETAINED, retained)
+        if self.deferred:
+            self.deferred.pop(retained, None)
+
+    def forget(self, table: int, number: int) -> None:
+        """Delete a row of which nothing but its number is known."""
+        self.deleted[table].append(number)
+        self.changes += 1
+
+    def latest(self) -> int:
+        """The position that makes everything safe which was ever recorded."""
+        return self.position if self.changes != self.taken else self.position - 1
+
     # -- The Store
 
+    def room_again(self) -> None:
+        """The disk is not full any more."""
+        self.full = False
+        for retained in self.deferred:
+            self.change(RETAINED, retained)
+        self.deferred.clear()
+
     def pending(self) -> bool:
-        """Whether there is something to take."""
-        return self.changes != self.taken or bool(self.garbage)
+        """Whether there is something to take, or somebody who waits for a batch, be it empty."""
+        return self.changes != self.taken or bool(self.waiting) or bool(self.held) or bool(self.garbage)
 
     def take(self) -> Batch:
         """Everything recorded since the last time, with its numbers given; `written` must follow."""
@@ -241,6 +287,8 @@ class Journal:
                 for row in taken:
                     number += 1
                     row.row = number
+                    if isinstance(row, Numbered) and row.number == 0:
+                        row.number = number
                 last[table] = number
             batch.added.append(taken)
             batch.deleted.append(self.deleted[table])

@@ -13,6 +13,7 @@ DROP_NEWEST: Final = "drop-newest"
 DROP_OLDEST: Final = "drop-oldest"
 LATEST: Final = "latest"
 DISCONNECT: Final = "disconnect"
+REJECT: Final = "reject"
 
 OVERFLOW_POLICIES: Final = (DROP_NEWEST, DROP_OLDEST, LATEST, DISCONNECT)
 
@@ -60,6 +61,7 @@ class Limits:
         self.outgoing_topic_alias_maximum = 16  # aliases that we set; the Client's Topic Alias Maximum if that is less
         self.queue_messages = 1000  # QoS 1/2 messages waiting in a Session whose Client is away
         self.queue_bytes = 16 * 1024 * 1024  # of such messages, whether the Client is away or slow
+        self.queue_overflow = REJECT  # a full queue refuses the new message (0x97), or drops the oldest: drop-oldest
         self.outbox_soft_bytes = 1024 * 1024  # above it QoS 0 follows `overflow`, QoS 1/2 waits in the Session
         self.outbox_hard_bytes = 4 * 1024 * 1024  # above it the Connection ends with 0x97
         self.overflow = DROP_NEWEST  # of QoS 0: drop-newest, drop-oldest, latest, disconnect

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from broker.core.journal import Row
 from broker.packets.encode import encode_publish, publish_parts
 
 if TYPE_CHECKING:
@@ -20,22 +21,25 @@ NEVER: Final = math.inf
 ROUNDING: Final = 1e-6  # seconds by which floats may make an interval longer than it was given
 
 
-class ApplicationMessage:
+class ApplicationMessage(Row):
     """The data of one PUBLISH or Will Message as the broker keeps it.
 
     `packet[payload_start:]` is the payload (see `Publish`). `expires_at` is a monotonic time in seconds, infinity for
-    never. `retain` is the flag as published.
+    never. `retain` is the flag as published. `holders` counts the queues that hold it in a Store (see `Journal`), and
+    `position` is the batch that must be committed before it is forwarded, 0 for none.
     """
 
     __slots__ = (
         "expires_at",
         "forwarded",
+        "holders",
         "packet",
         "parts",
         "payload_bytes",
         "payload_start",
         "plain_3",
         "plain_5",
+        "position",
         "qos",
         "retain",
         "topic",
@@ -51,6 +55,9 @@ class ApplicationMessage:
         forwarded: bytes = b"",
         expires_at: float = NEVER,
     ) -> None:
+        self.row = 0
+        self.holders = 0
+        self.position = 0
         self.topic = topic
         self.packet = packet
         self.payload_start = payload_start

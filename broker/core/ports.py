@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Awaitable
 
     from broker.core.grants import Grant
+    from broker.core.journal import Queued
+    from broker.core.session import Session
     from broker.packets.reasons import ReasonCode
     from broker.packets.types import Connect
 
@@ -45,14 +48,16 @@ class Authenticator(Protocol):
 
 
 class Store(Protocol):
-    """Where promises are kept. An acknowledgement leaves when `committed()` has reached the position that it waits for.
+    """Where promises are kept: it takes what the Broker's Journal has recorded, a batch at a time, and has the Journal
+    know when that is safe (`Journal.written`)."""
 
-    `position()` is that of the newest change so far; a store that keeps nothing answers 0 to both, and nothing waits.
-    """
+    def hand_over(self, now: float) -> bool:
+        """Take a batch, unless one is being written: then the next follows it. What is empty is safe at once: True."""
+        ...
 
-    def position(self) -> int: ...
-
-    def committed(self) -> int: ...
+    def page(self, session: Session, queued: array[int], messages: array[int], now: float) -> list[Queued]:
+        """Read entries of a queue back, in this order, by their numbers and those of their messages."""
+        ...
 
 
 class Watcher(Protocol):

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.core.journal import RetainedRow
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from broker.core.journal import Journal
     from broker.core.message import ApplicationMessage
 
 
@@ -21,17 +24,19 @@ STRETCH = 64  # nodes visited between two answers of `read` (a guess)
 
 
 class TopicNode:
-    __slots__ = ("children", "message")
+    __slots__ = ("children", "message", "row")
 
     def __init__(self) -> None:
         self.children: dict[str, TopicNode] = {}
         self.message: ApplicationMessage | None = None
+        self.row: RetainedRow | None = None  # where a Store keeps it
 
 
 class RetainedMessages:
     """All retained messages, with their count and bytes kept as they change."""
 
-    def __init__(self, maximum_messages: int, maximum_bytes: int) -> None:
+    def __init__(self, maximum_messages: int, maximum_bytes: int, journal: Journal | None = None) -> None:
+        self._journal = journal
         self._root = TopicNode()
         self._dollar_root = TopicNode()
         self.count = 0
@@ -44,23 +49,44 @@ class RetainedMessages:
 
         False where a bound forbids it: then the older one goes too, for it is no longer true.
         """
-        node = self._dollar_root if message.topic.startswith("$") else self._root
         path = self._find(message.topic)
         old = path.message if path is not None else None
         more = message.size - (old.size if old is not None else 0)
         if self.bytes + more > self.maximum_bytes or (old is None and self.count >= self.maximum_messages):
             self.remove(message.topic)
             return False
-        for level in message.topic.split("/"):
-            child = node.children.get(level)
-            if child is None:
-                child = node.children[level] = TopicNode()
-            node = child
+        node = self._place(message.topic)
         node.message = message
         self.bytes += more
         if old is None:
             self.count += 1
+        journal = self._journal
+        if journal is not None and not message.topic.startswith("$SYS/"):
+            row = node.row
+            if row is None:
+                row = node.row = RetainedRow(message)
+            row.message = message
+            journal.retain(row)
         return True
+
+    def restore(self, row: RetainedRow) -> None:
+        """Put back what a Store has kept; bounds are not looked at."""
+        message = row.message
+        node = self._place(message.topic)
+        node.message = message
+        node.row = row
+        self.bytes += message.size
+        self.count += 1
+
+    def _place(self, topic: str) -> TopicNode:
+        """The node of a topic, made if need be."""
+        node = self._dollar_root if topic.startswith("$") else self._root
+        for level in topic.split("/"):
+            child = node.children.get(level)
+            if child is None:
+                child = node.children[level] = TopicNode()
+            node = child
+        return node
 
     def get(self, topic: str, now: float) -> ApplicationMessage | None:
         """The retained message of one Topic Name, if it has not expired."""
@@ -85,6 +111,9 @@ class RetainedMessages:
         self.count -= 1
         self.bytes -= node.message.size
         node.message = None
+        if node.row is not None and self._journal is not None:
+            self._journal.unretain(node.row)
+            node.row = None
         for parent, level in zip(reversed(path), reversed(levels), strict=True):
             child = parent.children[level]
             if child.children or child.message is not None:

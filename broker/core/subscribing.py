@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.core.journal import SUBSCRIPTIONS
 from broker.core.limits import OVERFLOW_POLICIES
 from broker.core.session import Snapshot
 from broker.core.subscriptions import Delivery, Subscription
@@ -40,8 +41,11 @@ def subscribe(connection: Connection, packet: Subscribe, now: float) -> None:
     reasons = [
         _subscribe_one(connection, session, request, identifier, overflow, snapshots) for request in packet.requests
     ]
-    connection.outbox.put(encode(Suback(packet.packet_identifier, reasons), connection.version))
+    position = _position(connection, session)
+    connection.acknowledge(encode(Suback(packet.packet_identifier, reasons), connection.version), position)
     if snapshots:
+        for snapshot in snapshots:
+            snapshot.position = position
         session.add_snapshots(snapshots)
         session.refill(now)
 
@@ -81,6 +85,10 @@ def _subscribe_one(
     )
     session.subscriptions[request.topic_filter] = subscription
     broker.subscriptions.add(subscription)
+    if session.durable and broker.journal is not None:
+        if old is not None:
+            broker.journal.delete(SUBSCRIPTIONS, old)
+        broker.journal.add(SUBSCRIPTIONS, subscription)
     if old is None:
         broker.stats.subscriptions += 1
         if share_name:
@@ -120,4 +128,11 @@ def unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
             reasons.append(ReasonCode.SUCCESS)
         else:
             reasons.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
-    connection.outbox.put(encode(Unsuback(packet.packet_identifier, reasons), connection.version))
+    answer = encode(Unsuback(packet.packet_identifier, reasons), connection.version)
+    connection.acknowledge(answer, _position(connection, session))
+
+
+def _position(connection: Connection, session: Session) -> int:
+    """What an answer waits for that tells of a durable Session's subscriptions."""
+    journal = connection.broker.journal
+    return journal.latest() if session.durable and journal is not None else 0

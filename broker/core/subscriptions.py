@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.core.journal import Row
 from broker.core.plans import Plan, Plans
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from broker.core.session import Session
 
 
-class Subscription:
+class Subscription(Row):
     """One entry of a Session's subscriptions. `topic_filter` is without the `$share` prefix, whose name is `share_name`
     ("" where it is not shared); `identifier` 0 is none."""
 
@@ -46,6 +47,7 @@ class Subscription:
         identifier: int = 0,
         overflow: str = "",
     ) -> None:
+        self.row = 0
         self.session = session
         self.topic_filter = topic_filter
         self.share_name = share_name

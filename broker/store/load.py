@@ -176,6 +176,7 @@ class Loader:
                 self._alive_until if away_since == math.inf else away_since,
                 will,
                 self._monotonic(found.will_at),
+                away_since == math.inf,
             )
             count += 1
             total += row

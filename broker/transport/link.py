@@ -82,8 +82,11 @@ class Link:
         layers = self.layers
         if data:
             layers.receive(data, now)
-            if layers.connection.waiting is not None:
+            connection = layers.connection
+            if connection.waiting is not None:
                 self.pump.wait_for(self)
+            elif connection.arriving:
+                self.pump.hold(self)
         elif self.failure:
             self.abort(self.failure, now)
         else:

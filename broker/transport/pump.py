@@ -41,6 +41,7 @@ READY_AT_ONCE: Final = 256  # sockets in one round; room for more would be made 
 CHECKPOINT: Final = 0.005  # seconds of traffic, and then a look, that other Trio tasks wait; ten times it was no faster
 ACCEPTED_AT_ONCE: Final = 16  # then those that came before have their turn
 ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when file descriptors have run out
+UNSAFE: Final = 32 * 1024 * 1024  # bytes of messages not yet committed; above it publishers are not read (a guess)
 WATERMARK_LOOK: Final = 0.05  # seconds between two looks at the bytes that slow readers hold
 
 # Kinds in the pump's own deadlines
@@ -72,6 +73,8 @@ class Pump:
         self._nursery: trio.Nursery | None = None
         self._link_closed = trio.Event()
         self._wake: Callable[[], None] = _nothing
+        self._watched: dict[int, Callable[[float], object]] = {}
+        self._arriving: list[Link] = []  # not read until their CONNACK has left
 
     def clock(self) -> float:
         """What `trio.current_time` gives."""
@@ -111,6 +114,8 @@ class Pump:
                 listener = self.listeners.get(fd)
                 if listener is not None:
                     self.accept(listener, now)
+                elif fd in self._watched:
+                    self._watched[fd](now)
                 continue
             try:
                 if mask & WRITE:
@@ -134,6 +139,17 @@ class Pump:
                 name = connection.name if connection is not None else "what was due"
                 log.error("a bug, met with %s", name, exc_info=error)
             broker.faults.clear()
+        if self._arriving:
+            still = []
+            for link in self._arriving:
+                if link.layers.connection.arriving:
+                    still.append(link)
+                else:
+                    link.resume()
+            self._arriving = still
+        if not self._watching and broker.unsafe_bytes() > UNSAFE:
+            self._watching = True
+            self._remember(now, WATERMARK, self)
 
     def bug(self, link: Link, error: Exception, now: float) -> None:
         """Log it, end that connection, go on."""
@@ -148,6 +164,15 @@ class Pump:
         link.abort("internal error", now)
 
     # -- Sockets
+
+    def watch(self, fd: int, readable: Callable[[float], object]) -> None:
+        """Call `readable` in the round after `fd` has become readable. What it raises ends the pump."""
+        self._watched[fd] = readable
+        self.poller.add(fd, READ)
+
+    def unwatch(self, fd: int) -> None:
+        if self._watched.pop(fd, None) is not None:
+            self.poller.remove(fd, READ)
 
     def listen(self, listener: Listener) -> None:
         """Accept on a listening socket from now on."""
@@ -253,6 +278,11 @@ class Pump:
     def linger(self, link: Link) -> None:
         self._remember(self.now + LINGER, LINGERING, link)
 
+    def hold(self, link: Link) -> None:
+        """Its CONNACK waits for the Store: what comes behind the CONNECT is not read before."""
+        link.pause()
+        self._arriving.append(link)
+
     def wait_for(self, link: Link) -> None:
         """An authenticator wants to be awaited: this link is not read meanwhile, all others are."""
         nursery = self._nursery
@@ -276,6 +306,8 @@ class Pump:
         except Exception as error:  # the authenticator's fault: fail closed
             self.bug(link, error, self.clock())
         link.resume()
+        if connection.arriving:
+            self.hold(link)
         self.flush(self.clock())
         self._wake()
 
@@ -336,26 +368,25 @@ class Pump:
         """While slow readers hold more than the broker may buffer, those who publish are not read."""
         held = sum([link.layers.outbox.size for link in self.stalled])
         most = self.broker.limits.buffered_bytes
-        if held > most:
+        unsafe = self.broker.unsafe_bytes()
+        if held > most or unsafe > UNSAFE:
             if not self._held_back:
-                self.complaints.complain(
-                    now,
-                    logging.WARNING,
-                    "watermark",
-                    f"slow readers hold {held} bytes (server.buffered_bytes is {most}): publishers wait",
-                )
+                why = f"slow readers hold {held} bytes (server.buffered_bytes is {most})"
+                if held <= most:
+                    why = f"{unsafe} bytes wait to be written to the disk"
+                self.complaints.complain(now, logging.WARNING, "watermark", f"{why}: publishers wait")
             for link in self.links.values():
                 if not link.paused and not link.shut and link.layers.connection.last_published > now - 1.0:
                     link.pause()
                     self._held_back.append(link)
-        elif self._held_back and held < most // 2:
+        elif self._held_back and held < most // 2 and unsafe < UNSAFE // 2:
             for link in self._held_back:
                 if not link.closed:
                     link.resume()
             self._held_back.clear()
         for link in self._held_back:
             link.layers.connection.last_received = now  # it is not silent: its Keep Alive would run out unread
-        if self.stalled or self._held_back:
+        if self.stalled or self._held_back or unsafe > UNSAFE // 2:
             self._remember(now + WATERMARK_LOOK, WATERMARK, self)
         else:
             self._watching = False

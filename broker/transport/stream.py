@@ -31,10 +31,12 @@ class StreamLink:
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
         self.dirty = trio.Event()
+        self.noticed = trio.Event()
         layers.outbox.sink = self
 
     def flush(self) -> None:
         self.dirty.set()
+        self.noticed.set()
 
 
 async def serve_stream(
@@ -48,7 +50,7 @@ async def serve_stream(
     connection = layers.connection
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_read, stream, layers, settle, nursery.cancel_scope)
+            nursery.start_soon(_read, stream, link, settle, nursery.cancel_scope)
             await _write(stream, link, settle)
             if not layers.peer_is_done:
                 # As a link does: let the peer read our last words, and close.
@@ -73,8 +75,9 @@ async def serve_stream(
 
 
 async def _read(
-    stream: trio.abc.Stream, layers: Layers, settle: Callable[[float], None], done: trio.CancelScope
+    stream: trio.abc.Stream, link: StreamLink, settle: Callable[[float], None], done: trio.CancelScope
 ) -> None:
+    layers = link.layers
     connection = layers.connection
     try:
         while True:
@@ -101,6 +104,9 @@ async def _read(
                 now = trio.current_time()
                 _bug(layers, error, now)
             settle(now)
+            while connection.arriving:  # until the CONNACK is out; the Store is what it waits for
+                link.noticed = trio.Event()
+                await link.noticed.wait()
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         now = trio.current_time()
         layers.eof(now, "connection lost")
