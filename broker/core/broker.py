@@ -392,7 +392,7 @@ class Broker:
             return
         del self.sessions[session.client_identifier]
         session.expires_at = math.inf
-        shared = any([each.share_name for each in session.subscriptions.values()])
+        shared = any(each.share_name for each in session.subscriptions.values())
         for topic_filter in list(session.subscriptions):
             self.unsubscribe(session, topic_filter)
         if session.will is not None:
@@ -482,7 +482,7 @@ class Broker:
             (source is not None and source.durable)
             or message.retain
             or plan.groups
-            or any([delivery.session.durable for delivery in plan.deliveries])
+            or any(delivery.session.durable for delivery in plan.deliveries)
         ):
             message.position = journal.position
 

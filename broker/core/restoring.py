@@ -1,4 +1,4 @@
-"""A Broker's state put back from a Store: once, before the first connection, table by table in the order of the methods.
+"""A Broker's state put back from a Store: once, before the first connection, table by table.
 
 Rows that belong to nothing any more (of a Session whose deletion was under way) are given to the Journal to delete.
 Times are monotonic seconds; what was due while the broker was down is due at the first tick. Of the messages that wait
