@@ -175,8 +175,8 @@ class Server:
         if store is None or journal is None or store.state == "failed":
             return
         position = journal.latest()
-        while journal.committed < position:
-            await trio.sleep(0.002)  # noqa: ASYNC110 - an Event would cost each round of the pump a look, for this once
+        while journal.committed < position:  # noqa: ASYNC110 - an Event would cost each round of the pump a look
+            await trio.sleep(0.002)
 
     async def _stop(self) -> None:
         """Accept no more, say goodbye, and give what is unsent a bounded time to leave."""
