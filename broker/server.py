@@ -181,7 +181,6 @@ class Server:
     async def _stop(self) -> None:
         """Accept no more, say goodbye, and give what is unsent a bounded time to leave."""
         self._pump.stop_accepting()
-        self._stopping.deadline = trio.current_time() + self.broker.limits.shutdown_timeout
         with trio.move_on_after(self.broker.limits.shutdown_timeout / 2, shield=True):
             await self._written()
         now = trio.current_time()

@@ -68,6 +68,7 @@ class Broker:
         self.authenticator: Authenticator = authenticator or AllowAll()
         self.store = store
         self.journal = Journal() if store is not None else None  # without one nothing waits
+        self._full = False  # as it was told
         self._released = 0  # the position up to which whoever waited was told
         self.version = version
         self.stats = Stats()
@@ -426,6 +427,10 @@ class Broker:
         """Hand over what this round has recorded, and tell whoever waited for what is committed."""
         store = self.store
         assert store is not None
+        if journal.full != self._full:
+            self._full = journal.full
+            if self.limits.sys_interval > 0:
+                self._sys.tell_store("full" if journal.full else "ok", now)
         if journal.pending():
             store.hand_over(now)
         while journal.committed != self._released:

@@ -65,6 +65,11 @@ class SysTopics:
             self._publish("process/memory", str(memory), now)
         self._publish("process/cpu", f"{cpu:.6f}", now)
 
+    def tell_store(self, state: str, now: float) -> None:
+        """Publish whether the Store has room: "ok" or "full", when it changes too."""
+        self._published["store/state"] = state
+        self._publish("store/state", state, now)
+
     def _publish(self, topic: str, value: str, now: float) -> None:
         self._broker.publish(ApplicationMessage(ROOT + topic, value.encode(), 0, 0, True), None, now)
 
@@ -92,6 +97,9 @@ class SysTopics:
             "store/messages/bytes": str(broker.retained.bytes + stats.queued_bytes),
             "publish/messages/dropped": str(stats.publish_dropped),
         }
+        if broker.journal is not None:
+            result["store/state"] = "full" if broker.journal.full else "ok"
+            result["store/commits"] = str(broker.journal.committed)
         result.update(_counters(total))
         for name, each in stats.by_transport.items():
             prefix = f"transport/{name}/"
