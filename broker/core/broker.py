@@ -28,10 +28,11 @@ from broker.core.deadlines import (
     KeepAliveRing,
 )
 from broker.core.grants import AllowAll
-from broker.core.journal import EXCHANGES, SESSIONS, SUBSCRIPTIONS, Exchange, Journal
+from broker.core.journal import EXCHANGES, SESSIONS, SUBSCRIPTIONS, Journal
 from broker.core.limits import ServerLimits
 from broker.core.message import NEVER, ApplicationMessage, from_will
 from broker.core.ports import Refusal
+from broker.core.promises import hold_back, make_durable, settle
 from broker.core.retained import RetainedMessages
 from broker.core.session import Session
 from broker.core.stats import Stats
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
     from broker.core.limits import Limits
     from broker.core.outbox import Outbox
-    from broker.core.plans import Plan
     from broker.core.ports import Authenticator, Peer, Store, Watcher
     from broker.packets.types import Connect
 
@@ -68,8 +68,8 @@ class Broker:
         self.authenticator: Authenticator = authenticator or AllowAll()
         self.store = store
         self.journal = Journal() if store is not None else None  # without one nothing waits
-        self._full = False  # as it was told
-        self._released = 0  # the position up to which whoever waited was told
+        self.told_full = False  # as it was told
+        self.released = 0  # the position up to which whoever waited was told
         self.version = version
         self.stats = Stats()
         self.sessions: dict[str, Session] = {}
@@ -86,7 +86,7 @@ class Broker:
         self.deadlines = Deadlines()
         self.keep_alive = KeepAliveRing()
         self._decoder_limits: dict[int, tuple[Limits, DecoderLimits]] = {}
-        self._sys = SysTopics(self)
+        self.sys_topics = SysTopics(self)
         self._shutting_down = False
 
     # -- The transport
@@ -135,7 +135,7 @@ class Broker:
             self._end(connection, reason, detail, now)
         journal = self.journal
         if journal is not None:
-            self._settle(journal, now)
+            settle(self, journal, now)
         dirty = self.dirty
         if not dirty:
             return
@@ -149,7 +149,7 @@ class Broker:
             if sink is not None:
                 sink.flush()
         if journal is not None and journal.pending():
-            self._settle(journal, now)  # what has drained may have begun new exchanges
+            settle(self, journal, now)  # what has drained may have begun new exchanges
 
     def next_deadline(self) -> float:
         """When `tick` must be called at the latest; infinity where nothing is due."""
@@ -172,9 +172,9 @@ class Broker:
 
     def start(self, now: float) -> None:
         """Begin to publish `$SYS/broker/#`, where the limits want it."""
-        self._sys.started_at = now
+        self.sys_topics.started_at = now
         if self.limits.sys_interval > 0:
-            self._sys.update(now)
+            self.sys_topics.update(now)
             self.remember(now + self.limits.sys_interval, SYS, self)
             if self.process is not None:
                 self._tell_process(now)
@@ -237,17 +237,17 @@ class Broker:
             if session.durable:
                 journal.change(SESSIONS, session)
             elif expiry_interval:
-                self._make_durable(session, journal)
+                make_durable(session, journal)
             if journal.changes != before:
                 # The CONNACK waits, and so does all that follows it: until then the Client is not there.
                 session.claimed_by = connection
                 connection.arriving = journal.position
                 self.arriving[connection] = None
                 return None
-        self._arrive(connection, connect, session, now)
+        self.arrive(connection, connect, session, now)
         return None
 
-    def _arrive(self, connection: Connection, connect: Connect, session: Session, now: float) -> None:
+    def arrive(self, connection: Connection, connect: Connect, session: Session, now: float) -> None:
         """The Session is the Client's: CONNACK, then what waited for it."""
         limits = connection.limits
         present, properties = connection.connack
@@ -293,7 +293,7 @@ class Broker:
         refused = message.retain and not self._retain(message, now)
         plan = self.subscriptions.plan(message.topic)
         if message.qos == 2 and self.journal is not None:
-            self._hold_back(self.journal, message, plan, source)
+            hold_back(self.journal, message, plan, source)
         no_local = plan.no_local
         for delivery in plan.deliveries:
             session = delivery.session
@@ -416,100 +416,12 @@ class Broker:
     def committed(self, now: float) -> None:
         """The Store has committed more: what waited for it leaves. Call `flush` afterwards; it does this too."""
         if self.journal is not None:
-            self._settle(self.journal, now)
+            settle(self, self.journal, now)
 
     def unsafe_bytes(self) -> int:
         """Bytes of messages that are recorded and not yet committed."""
         journal = self.journal
         return journal.bytes + journal.taken_bytes if journal is not None else 0
-
-    def _settle(self, journal: Journal, now: float) -> None:
-        """Hand over what this round has recorded, and tell whoever waited for what is committed."""
-        store = self.store
-        assert store is not None
-        if journal.full != self._full:
-            self._full = journal.full
-            if self.limits.sys_interval > 0:
-                self._sys.tell_store("full" if journal.full else "ok", now)
-        if journal.pending():
-            store.hand_over(now)
-        while journal.committed != self._released:
-            committed = self._released = journal.committed
-            self._committed(journal, committed, now)
-            if journal.pending():
-                store.hand_over(now)
-
-    def _committed(self, journal: Journal, committed: int, now: float) -> None:
-        for connection in list(self.staging):
-            if connection.release(committed):
-                del self.staging[connection]
-        held = journal.held
-        while held and held[0][0] <= committed:
-            _, session, message, delivery = held.popleft()
-            try:
-                session.deliver(message, delivery, now)
-            except Exception as error:
-                self.fault(session, error)
-        if journal.waiting:
-            waiting = list(journal.waiting)
-            journal.waiting.clear()
-            for session in waiting:
-                try:
-                    session.opened(committed, now)
-                except Exception as error:
-                    self.fault(session, error)
-        for connection in [each for each in self.arriving if each.arriving <= committed]:
-            if connection in self.arriving:  # one that arrives may end another
-                del self.arriving[connection]
-                self._let_in(connection, now)
-        if journal.long_queues:
-            long_queues = list(journal.long_queues)
-            journal.long_queues.clear()
-            for session in long_queues:
-                if session.paged is not None:
-                    session.paged.put_away(journal)
-
-    def _let_in(self, connection: Connection, now: float) -> None:
-        session, connect = connection.session, connection.connect
-        assert session is not None
-        assert connect is not None
-        try:
-            self._arrive(connection, connect, session, now)
-            connection.arrived(now)
-        except Exception as error:
-            self.faults.append((connection, error))
-            self.doom(connection, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error")
-
-    @staticmethod
-    def _hold_back(journal: Journal, message: ApplicationMessage, plan: Plan, source: Session | None) -> None:
-        """A QoS 2 message is forwarded after its commit, so that a crash does not have it sent a second time."""
-        if (
-            (source is not None and source.durable)
-            or message.retain
-            or plan.groups
-            or any(delivery.session.durable for delivery in plan.deliveries)
-        ):
-            message.position = journal.position
-
-    @staticmethod
-    def _make_durable(session: Session, journal: Journal) -> None:
-        """The Session is to outlive its connection: keep it, and all that it holds already."""
-        session.durable = True
-        journal.change(SESSIONS, session)
-        for subscription in session.subscriptions.values():
-            journal.add(SUBSCRIPTIONS, subscription)
-        outgoing = session.outgoing
-        for identifier, queued in outgoing.unacknowledged.items():
-            queued.identifier = identifier
-            journal.keep(queued)
-        for queued in session.pending:
-            journal.keep(queued)
-        for identifier in list(session.received):
-            exchange = session.received[identifier] = Exchange(session, identifier, True)
-            journal.add(EXCHANGES, exchange)
-        for identifier in list(outgoing.released):
-            exchange = outgoing.released[identifier] = Exchange(session, identifier, False)
-            journal.add(EXCHANGES, exchange)
 
     # -- Parts
 
@@ -532,7 +444,7 @@ class Broker:
             self.retained.expire(subject)
         elif kind == SYS:
             self.remember(now + self.limits.sys_interval, SYS, self)
-            self._sys.update(now)
+            self.sys_topics.update(now)
         elif kind == PROCESS:
             self._tell_process(now)
 
@@ -541,7 +453,7 @@ class Broker:
         process = self.process
         if process is not None:
             cpu, memory = process()
-            self._sys.tell_process(cpu, memory, now)
+            self.sys_topics.tell_process(cpu, memory, now)
 
     def _end(self, connection: Connection, reason: ReasonCode, detail: str, now: float) -> None:
         """End one of several; a bug in ending it is not the others'."""

@@ -5,7 +5,7 @@ peer's fault is a ProtocolError raised anywhere below `receive` and answered the
 Reason Code for 5.0, a plain close for 3.x (section 4.13). Methods in the order in which they are met:
 
     the transport     receive, authenticated, drained, lost
-    packets           on_connect, on_publish, ... (one a packet type)
+    packets           on_connect, on_publish, on_disconnect; the others in `exchanging` and `subscribing`
     the Session       send_new, send_again, send_at_most_once, send_retained, send_backlog
     the Broker        end
 """
@@ -17,6 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from broker.core.backlog import Backlog
+from broker.core.exchanging import on_puback, on_pubcomp, on_pubrec, on_pubrel
 from broker.core.grants import Grant
 from broker.core.journal import EXCHANGES, Exchange
 from broker.core.limits import DISCONNECT as POLICY_DISCONNECT
@@ -24,27 +25,25 @@ from broker.core.limits import DROP_NEWEST
 from broker.core.message import from_publish
 from broker.core.outbox import Outbox
 from broker.core.ports import Refusal
+from broker.core.refusals import refusal, with_reason_string
 from broker.core.subscribing import subscribe, unsubscribe
 from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED
 from broker.packets.codes import REASONS_FROM_SERVER
 from broker.packets.decode import Decoder
-from broker.packets.encode import PINGRESP_PACKET, acknowledgement, encode, puback, pubcomp, pubrec, pubrel
+from broker.packets.encode import PINGRESP_PACKET, acknowledgement, encode, puback, pubrec, pubrel
 from broker.packets.reasons import ProtocolError, ReasonCode, connect_return_code
 from broker.packets.types import (
     CONNACK,
     DISCONNECT,
     NO_PROPERTIES,
     PUBACK,
-    PUBCOMP,
     PUBREC,
-    PUBREL,
     Auth,
     Connack,
     Connect,
     ControlPacket,
     Disconnect,
     Pingreq,
-    Properties,
     Puback,
     Pubcomp,
     Publish,
@@ -77,11 +76,6 @@ NOTHING_STAGED: Final[deque[tuple[int, bytes, int]]] = deque(maxlen=0)
 _DISCONNECT_REASONS: Final = REASONS_FROM_SERVER[DISCONNECT]
 # What may stand in a CONNACK (table 3-1).
 _CONNACK_REASONS: Final = REASONS_FROM_SERVER[CONNACK]
-
-_REFUSED_BECAUSE: Final = {
-    int(ReasonCode.NOT_AUTHORIZED): "this Client may not publish to this topic",
-    int(ReasonCode.QUOTA_EXCEEDED): "a receiver's queue or the store of retained messages had no room for it",
-}
 
 
 class Connection:
@@ -163,7 +157,7 @@ class Connection:
                         if type(packet) is Publish:
                             self.on_publish(packet, now)
                         elif type(packet) is Puback:
-                            self.on_puback(packet, now)
+                            on_puback(self, packet, now)
                         else:
                             self._handle(packet, now)
                         if self.state == ENDED:
@@ -231,11 +225,11 @@ class Connection:
 
     def _handle(self, packet: ControlPacket, now: float) -> None:
         if isinstance(packet, Pubrec):
-            self.on_pubrec(packet, now)
+            on_pubrec(self, packet, now)
         elif isinstance(packet, Pubrel):
-            self.on_pubrel(packet)
+            on_pubrel(self, packet)
         elif isinstance(packet, Pubcomp):
-            self.on_pubcomp(packet, now)
+            on_pubcomp(self, packet, now)
         elif isinstance(packet, Pingreq):
             self.outbox.put(PINGRESP_PACKET)
         elif isinstance(packet, Subscribe):
@@ -358,20 +352,11 @@ class Connection:
         elif reason < 0x80:
             data = acknowledgement(PUBACK if qos == 1 else PUBREC, identifier, reason, 5)
         else:
-            data = self._refusal(Puback if qos == 1 else Pubrec, identifier, reason)
+            data = refusal(self, Puback if qos == 1 else Pubrec, identifier, reason)
         if journal is None:
             self.outbox.put(data)
         else:
             self.acknowledge(data, position, qos == 1 or reason >= 0x80)
-
-    def _refusal(self, kind: type[Puback] | type[Pubrec], identifier: int, reason: int) -> bytes:
-        """A negative PUBACK or PUBREC; with a Reason String if the Client wants one [MQTT-3.1.2-29] and can take it."""
-        detail = _REFUSED_BECAUSE.get(reason, "")
-        if detail and self.problem_information:
-            data = encode(kind(identifier, reason, _with_reason_string(detail)), 5)
-            if not self.maximum_packet_size or len(data) <= self.maximum_packet_size:  # [MQTT-3.4.2-2]
-                return data
-        return encode(kind(identifier, reason), 5)
 
     def in_flight(self) -> int:
         """Messages of QoS 1 and 2 that this Network Connection has brought and that are not seen through.
@@ -382,73 +367,6 @@ class Connection:
         session = self.session
         assert session is not None
         return len(session.received) - len(self.carried) + self.staged_count
-
-    def on_puback(self, packet: Puback, now: float) -> None:
-        session = self.session
-        assert session is not None
-        queued = session.outgoing.puback(packet.packet_identifier)
-        if queued is not None:
-            if queued.row:
-                session.forget(queued)
-            if session.waiting():
-                session.refill(now)
-
-    def on_pubrec(self, packet: Pubrec, now: float) -> None:
-        session = self.session
-        assert session is not None
-        identifier = packet.packet_identifier
-        outgoing = session.outgoing
-        queued = outgoing.unacknowledged.get(identifier)
-        known = outgoing.pubrec(identifier, packet.reason)
-        journal = self.broker.journal if session.durable else None
-        if journal is not None and queued is not None:
-            session.forget(queued)
-            if packet.reason < 0x80:
-                exchange = Exchange(session, identifier, False)
-                outgoing.released[identifier] = exchange
-                journal.add(EXCHANGES, exchange)
-        if packet.reason >= 0x80:
-            if known and session.waiting():
-                session.refill(now)  # the exchange is over, and its place in the send quota free
-            return
-        if known or self.version < 5:
-            # Before its commit a crash would have the PUBLISH sent again, to a Client who is through with it.
-            self.acknowledge(pubrel(identifier), journal.latest() if journal is not None else 0)  # [MQTT-4.3.3-4]
-        else:
-            self.outbox.put(acknowledgement(PUBREL, identifier, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND, 5))
-
-    def on_pubrel(self, packet: Pubrel) -> None:
-        session = self.session
-        assert session is not None
-        identifier = packet.packet_identifier
-        journal = self.broker.journal if session.durable else None
-        if identifier in session.received:
-            exchange = session.received.pop(identifier)
-            counts = identifier not in self.carried
-            if not counts:
-                del self.carried[identifier]
-            position = 0
-            if journal is not None and exchange is not None:
-                # Before its commit a crash would have the identifier's next message taken for this one.
-                journal.delete(EXCHANGES, exchange)
-                position = journal.position
-            self.acknowledge(pubcomp(identifier), position, counts)  # [MQTT-4.3.3-11]
-            return
-        data = pubcomp(identifier)
-        if self.version == 5:
-            data = acknowledgement(PUBCOMP, identifier, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND, 5)
-        self.acknowledge(data, journal.latest() if journal is not None else 0)
-
-    def on_pubcomp(self, packet: Pubcomp, now: float) -> None:
-        session = self.session
-        assert session is not None
-        outgoing = session.outgoing
-        exchange = outgoing.released.get(packet.packet_identifier)
-        if outgoing.pubcomp(packet.packet_identifier):
-            if exchange is not None and self.broker.journal is not None:
-                self.broker.journal.delete(EXCHANGES, exchange)
-            if session.waiting():
-                session.refill(now)
 
     def on_disconnect(self, packet: Disconnect, now: float) -> None:
         """DISCONNECT (section 3.14): the Will goes with Reason Code 0 and stays with any other [MQTT-3.14.4-3]."""
@@ -630,7 +548,7 @@ class Connection:
         if self.state == CONNECTED:
             if self.version == 5:
                 code = reason if reason in _DISCONNECT_REASONS else ReasonCode.UNSPECIFIED_ERROR
-                self._say(Disconnect(code, _with_reason_string(detail)), Disconnect(code))
+                self._say(Disconnect(code, with_reason_string(detail)), Disconnect(code))
             will = True
         else:
             self.stats.refused += 1
@@ -642,7 +560,7 @@ class Connection:
         """CONNACK with a refusal, then the end [MQTT-3.2.2-7]. No Session has been touched."""
         if self.version == 5:
             code = reason if reason in _CONNACK_REASONS else ReasonCode.UNSPECIFIED_ERROR
-            self._say(Connack(code, False, _with_reason_string(detail)), Connack(code))
+            self._say(Connack(code, False, with_reason_string(detail)), Connack(code))
         elif self.version and connect_return_code(reason) > 0:
             self.outbox.put(encode(Connack(reason), self.version))
         self.stats.refused += 1
@@ -672,11 +590,3 @@ class Connection:
         self.end_reason = reason
         self.backlog = None
         self.broker.disconnected(self, now, will)
-
-
-def _with_reason_string(detail: str) -> Properties:
-    if not detail:
-        return NO_PROPERTIES
-    properties = Properties()
-    properties.reason_string = detail
-    return properties
