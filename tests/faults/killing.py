@@ -7,7 +7,6 @@ the machine, so the run that a seed repeats is the same in what it tries and not
 
 from __future__ import annotations
 
-import math
 import time
 from random import Random
 from typing import TYPE_CHECKING
@@ -22,13 +21,12 @@ from broker.packets.types import (
     Unsubscribe,
 )
 from tests.faults.ledger import Ledger
-from tests.faults.traffic import PATIENCE, Durable, Fleet
+from tests.faults.traffic import Durable, Fleet
 
 if TYPE_CHECKING:
     from tests.faults.killable import Killable
     from tests.faults.ledger import Verdict
 
-GRACE = 3.0  # seconds for what is still missing after nobody waits for anything any more
 AHEAD = 40_000  # deliveries that are due and have not come, above which publishers wait
 TOPICS = 4
 COMMITS = [
@@ -76,11 +74,13 @@ class Retaining(Durable):
 class Subscribing(Durable):
     """Subscribes, subscribes anew at another QoS and unsubscribes; one change after the other.
 
-    `possible` is what the Session may hold of each filter: a QoS, or -1 for no subscription.
+    `possible` is what the Session may hold of each filter: a QoS, or -1 for no subscription. To `fence` it is always
+    subscribed: what was published before has come when a message to that has come.
     """
 
     def __init__(self, name: str, ledger: Ledger, chance: Random, version: int, websocket: bool) -> None:
-        super().__init__(name, ledger, chance, version=version, websocket=websocket)
+        self.fence = f"s/{name}/fence"
+        super().__init__(name, ledger, chance, version=version, websocket=websocket, filters=[self.fence])
         self.possible: dict[str, set[int]] = {f"s/{name}/{number}": {-1} for number in range(TOPICS)}
         self.changing = ""
         self.wanted = -1
@@ -102,6 +102,10 @@ class Subscribing(Durable):
             self.send(Unsubscribe(identifier, [self.changing]))
         else:
             self.send(Subscribe(identifier, [SubscriptionRequest(self.changing, self.wanted)]))
+
+    def has(self, topic: str, payload: bytes) -> bool:
+        """Whether this message has come."""
+        return any((packet.topic, packet.payload) == (topic, payload) for packet in self.received_others)
 
     def check(self, came: dict[str, int]) -> None:
         """`came` says at which QoS a message at QoS 2 to each topic has come; after this nothing is uncertain."""
@@ -235,6 +239,8 @@ class Killing:
             each.received_others.clear()
             for topic in each.possible:
                 looker.publish(topic, mark, 2)
+            looker.publish(each.fence, mark, 2)
+        assert self.fleet.until(lambda: all(each.has(each.fence, mark) for each in self.subscribing)), "no message"
         assert self.fleet.quiet([looker, *self.subscribing]), "not all was answered"
         for retaining in self.retaining:
             retaining.check({packet.topic: packet.payload for packet in looker.received_others})
@@ -251,14 +257,7 @@ class Killing:
         self.begin(0)
         for each in self.fleet.clients:
             each.patience = 0
-        deadline = time.monotonic() + 3 * PATIENCE
-        calm_since = math.inf
-        while (now := time.monotonic()) < min(deadline, calm_since + GRACE):
-            if not self.fleet.quiet(self.fleet.clients):
-                continue
-            if not any(self.ledger.missing(each) for each in self.ledger.receivers if each.durable):
-                break
-            calm_since = min(calm_since, now)
+        self.fleet.drained(self.ledger)
         verdict = self.ledger.verdict()
         for each in self.fleet.here():
             each.close()

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 READ_SIZE = 256 * 1024
 EXPIRY = 3600  # seconds, of a durable Session of 5.0
+CALM = 0.1  # seconds in which what waits for a commit comes after all
+GRACE = 5.0  # seconds without a packet after which what is missing is taken for lost
 PATIENCE = 20.0  # seconds for what a broker on a busy machine must do
 
 
@@ -435,6 +437,26 @@ class Fleet:
                 return False
             calm = calm + 1 if sum(each.packets for each in here) == before + len(here) else 0
         return True
+
+    def drained(self, ledger: Ledger, within: float = 3 * PATIENCE) -> bool:
+        """Until everything acknowledged has come to the durable receivers and nobody waits; whether it came to that.
+
+        It may take as long as it takes, unless for `GRACE` seconds nothing comes at all.
+        """
+        deadline = time.monotonic() + within
+        packets, since = -1, 0.0
+        while (now := time.monotonic()) < deadline:
+            calm = self.quiet(self.clients, deadline - now)
+            come = sum(each.count for each in ledger.receivers)
+            missing = any(ledger.missing(each) for each in ledger.receivers if each.durable)
+            if come != packets:
+                packets, since = come, time.monotonic()
+            elif calm and not missing and now - since > CALM:
+                return True
+            elif now - since > GRACE:
+                return False
+            self.turn(0.02)
+        return False
 
     def here(self) -> list[Durable]:
         return [each for each in self.clients if each.wire is not None]
