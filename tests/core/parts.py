@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.core.broker import Broker
 from broker.core.grants import Grant
+from broker.core.journal import QUEUED, Queued
 from broker.core.limits import Limits, ServerLimits
 from broker.core.message import NEVER, ApplicationMessage
 from broker.core.ports import Peer
@@ -30,7 +31,10 @@ from broker.packets.types import (
 from tests.pair import properties
 
 if TYPE_CHECKING:
+    from array import array
+
     from broker.core.connection import Connection
+    from broker.core.journal import Batch, Journal
     from broker.core.ports import Authenticator, Store
     from broker.core.session import Session
 
@@ -46,18 +50,71 @@ class Disorder(deque[Any]):
 
 
 class LateStore:
-    """Its commit lags: nothing is committed until a test says so. Every look at the position is a new change."""
+    """A Store that a test drives: it takes a batch at a time, and `write` is its commit.
+
+    Entries that are written can be read back (`page`) until the test's end, so that deleted ones would be seen.
+    """
 
     def __init__(self) -> None:
-        self.newest = 0
-        self.safe = 0
+        self.broker: Broker | None = None
+        self.batches: list[Batch] = []  # all that were taken
+        self.writing: Batch | None = None
+        self.entries: dict[int, Queued] = {}
+        self.pages: list[list[int]] = []  # what was read back
 
-    def position(self) -> int:
-        self.newest += 1
-        return self.newest
+    @property
+    def journal(self) -> Journal:
+        assert self.broker is not None
+        assert self.broker.journal is not None
+        return self.broker.journal
 
-    def committed(self) -> int:
-        return self.safe
+    def hand_over(self, now: float) -> bool:
+        if self.writing is not None:
+            return False
+        batch = self.journal.take()
+        self.batches.append(batch)
+        for row in batch.added[QUEUED]:
+            assert isinstance(row, Queued)
+            self.entries[row.row] = row
+        if batch.empty():
+            self.journal.written(batch)
+            return True
+        self.writing = batch
+        return False
+
+    def page(self, session: Session, queued: array[int], messages: array[int], now: float) -> list[Queued]:
+        self.pages.append(list(queued))
+        shared = self.journal.shared
+        result = []
+        for number, of_message in zip(queued, messages, strict=True):
+            kept = self.entries[number]
+            assert kept.delivery.session is session
+            entry = Queued(copy_of(kept.message), kept.delivery)
+            entry.row = number
+            entry.message.row = of_message
+            entry.message.holders = -1 if of_message in shared else 1
+            result.append(entry)
+        return result
+
+    def write(self, now: float = 0.0) -> None:
+        """The batch under way is safe; who waits for it is told. Others may follow: see `catch_up`."""
+        batch, self.writing = self.writing, None
+        assert batch is not None
+        self.journal.written(batch)
+        assert self.broker is not None
+        self.broker.committed(now)
+
+    def catch_up(self, now: float = 0.0) -> None:
+        """Commit until there is nothing more to commit."""
+        assert self.broker is not None
+        self.broker.flush(now)
+        while self.writing is not None:
+            self.write(now)
+
+
+def copy_of(one: ApplicationMessage) -> ApplicationMessage:
+    """As it comes back from a Store."""
+    return ApplicationMessage(one.topic, one.payload, 0, one.qos, one.retain, one.forwarded, one.expires_at)
 
 
 def values_of(plain: object) -> dict[str, Any]:
@@ -83,7 +140,10 @@ def new_broker(authenticator: Authenticator | None = None, store: Store | None =
     for name, value in values.items():
         assert hasattr(server_limits, name), name
         setattr(server_limits, name, value)
-    return Broker(server_limits, authenticator, store)
+    broker = Broker(server_limits, authenticator, store)
+    if isinstance(store, LateStore):
+        store.broker = broker
+    return broker
 
 
 def accept(broker: Broker, of: Limits | None = None, now: float = 0.0, transport: str = "memory") -> Connection:
@@ -101,9 +161,14 @@ def connect(
     will: Will | None = None,
     **values: Any,
 ) -> Connection:
-    """A Connection whose CONNECT was accepted and whose CONNACK is read; `values` are properties."""
+    """A Connection whose CONNECT was accepted and whose CONNACK is read, be it after a commit; `values` are properties.
+
+    A CONNACK that waits for a LateStore has all committed that is recorded by then.
+    """
     connection = accept(broker, of, now)
     request(connection, client_identifier, version, now, clean_start, keep_alive, will, **values)
+    if connection.arriving and isinstance(broker.store, LateStore):
+        broker.store.catch_up(now)
     packets = said(connection)
     assert isinstance(packets[0], Connack)
     assert packets[0].reason == 0, packets[0].reason
@@ -171,6 +236,8 @@ def subscribe(connection: Connection, topic_filter: str, qos: int = 0, now: floa
     values = {name: options.pop(name) for name in ("subscription_identifiers", "user_properties") if name in options}
     packet = Subscribe(1, [SubscriptionRequest(topic_filter, qos, **options)], properties(**values))
     send(connection, packet, now=now)
+    if connection.staged and isinstance(connection.broker.store, LateStore):
+        connection.broker.store.catch_up(now)
     data = connection.outbox.parts.pop(0)
     connection.outbox.size -= len(data)
     (suback,) = decoded(data, connection.version)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.core.broker import NO_LIMIT, Broker, MemoryStore
+from broker.core.broker import NO_LIMIT, Broker
 from broker.core.deadlines import HANDSHAKE
 from broker.core.limits import Limits
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import Connack, Disconnect, Pingreq, Puback, Pubcomp, Publish, Pubrec, Pubrel, Will
+from broker.packets.types import Connack, Disconnect, Pingreq, Puback, Publish, Pubrec, Will
 from tests.core.parts import (
-    LateStore,
     Sink,
     accept,
     connect,
@@ -421,11 +420,6 @@ def test_decoders_of_a_listener_share_their_limits() -> None:
             assert getattr(one, name) == getattr(of, name), name
 
 
-def test_memory_is_committed_at_once() -> None:
-    store = MemoryStore()
-    assert store.committed() >= store.position()
-
-
 # -- The end of a Session
 
 
@@ -525,63 +519,6 @@ def test_watchers(fails: bool) -> None:
     assert payloads(spy) == [b"bye"]
     assert "c" not in broker.sessions
     assert [each for each, _ in broker.faults] == ([spy, connection, refused, connection] if fails else [])
-
-
-# -- Acknowledgements wait for the store
-
-
-def test_an_acknowledgement_leaves_when_the_store_has_what_it_promises() -> None:
-    store = LateStore()
-    broker = new_broker(store=store)
-    connection = connect(broker, "c")
-    for identifier in (1, 2, 3):
-        send(connection, Publish("a", b"", qos=1 + identifier % 2, packet_identifier=identifier))
-    send(connection, Pubrel(1))
-    assert said(connection) == []
-    assert list(broker.staging) == [connection]
-    store.safe = 2
-    broker.committed(0.0)
-    assert [(type(each), each.packet_identifier) for each in said(connection)] == [(Pubrec, 1), (Puback, 2)]
-    assert list(broker.staging) == [connection]
-    broker.committed(0.0)
-    assert said(connection) == []
-    store.safe = 4
-    broker.committed(0.0)
-    assert [(type(each), each.packet_identifier) for each in said(connection)] == [(Pubrec, 3), (Pubcomp, 1)]
-    assert not broker.staging
-
-
-@statement("MQTT5-4.6.0-2", "MQTT5-4.6.0-3", "MQTT311-4.6.0-2", "MQTT311-4.6.0-3")
-def test_no_acknowledgement_overtakes_one_that_waits() -> None:
-    store = LateStore()
-    broker = new_broker(store=store)
-    connection = connect(broker, "c")
-    send(connection, Publish("a", b"", qos=1, packet_identifier=1))
-    store.safe = 1 << 30
-    send(connection, Publish("a", b"", qos=1, packet_identifier=2))
-    assert said(connection) == []
-    broker.committed(0.0)
-    send(connection, Publish("a", b"", qos=1, packet_identifier=3))
-    assert [each.packet_identifier for each in said(connection)] == [1, 2, 3]
-
-
-def test_others_do_not_wait() -> None:
-    store = LateStore()
-    connection = connect(new_broker(store=store), "c")
-    send(connection, Publish("a", b"", qos=1, packet_identifier=1), Pingreq())
-    assert kinds(said(connection)) == ["Pingresp"]
-
-
-def test_the_end_takes_staged_acknowledgements_along() -> None:
-    store = LateStore()
-    broker = new_broker(store=store)
-    connection = connect(broker, "c")
-    send(connection, Publish("a", b"", qos=1, packet_identifier=1))
-    connection.lost(0.0)
-    assert not broker.staging
-    store.safe = 9
-    broker.committed(0.0)
-    assert said(connection) == []
 
 
 def test_a_bug_in_what_is_due_keeps_no_other_from_its_time() -> None:

@@ -273,9 +273,8 @@ def test_an_authentication_method_is_not_known() -> None:
 
 @statement("MQTT5-3.3.4-7")
 def test_a_message_in_flight_is_counted_once_while_the_store_lags() -> None:
-    store = LateStore()
-    broker = new_broker(store=store)
-    connection = connect(broker, "c", of=limits(receive_maximum=4))
+    connection = connect(new_broker(store=LateStore()), "c", of=limits(receive_maximum=4), session_expiry_interval=60)
+    subscribe(connection, "a", 2)
     for identifier in (1, 2, 3):
         send(connection, Publish("a", b"", qos=2, packet_identifier=identifier))
     send(connection, Publish("a", b"", qos=2, packet_identifier=1))  # again
@@ -318,8 +317,9 @@ def test_what_an_older_connection_left_counts_when_it_is_sent_again() -> None:
 
 def test_refusals_of_qos_2_that_wait_are_in_flight() -> None:
     broker = new_broker(Judge(Strict()), LateStore())
-    connection = connect(broker, "c", of=limits(receive_maximum=2))
-    for identifier in (1, 2, 3):
+    connection = connect(broker, "c", of=limits(receive_maximum=3), session_expiry_interval=60)
+    send(connection, Publish("own/a", b"", qos=2, packet_identifier=1))
+    for identifier in (2, 3, 4):
         assert not connection.ended
         send(connection, Publish("other", b"", qos=2, packet_identifier=identifier))
     assert connection.ended

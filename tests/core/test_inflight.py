@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core.inflight import Outgoing
+from broker.core.journal import Queued
 from broker.core.limits import Limits
 from broker.core.session import Session
 from broker.core.stats import Stats
@@ -17,10 +18,17 @@ from broker.packets.reasons import ProtocolError, ReasonCode
 from tests.core.parts import connect, limits, message, new_broker, session_of
 from tests.statements import statement
 
+if TYPE_CHECKING:
+    from broker.core.message import ApplicationMessage
+
 SESSION = Session("c", Limits(), Stats(), 0)
 DELIVERY = Delivery(SESSION, 2)
 ONE = message(qos=1)
 TWO = message(qos=2)
+
+
+def queued(one: ApplicationMessage) -> Queued:
+    return Queued(one, DELIVERY)
 
 
 def new(maximum: int = 10) -> Outgoing:
@@ -31,17 +39,19 @@ def new(maximum: int = 10) -> Outgoing:
 
 def test_qos_1() -> None:
     outgoing = new(2)
-    identifier = outgoing.start(ONE, DELIVERY)
+    identifier = outgoing.start(queued(ONE))
     assert identifier == 1
     assert outgoing.quota == 1
-    assert outgoing.puback(identifier)
+    sent = outgoing.unacknowledged[identifier]
+    assert outgoing.puback(identifier) is sent
+    assert sent.message is ONE
     assert outgoing.quota == 2
     assert not outgoing.unacknowledged
 
 
 def test_qos_2() -> None:
     outgoing = new(2)
-    identifier = outgoing.start(TWO, DELIVERY)
+    identifier = outgoing.start(queued(TWO))
     assert outgoing.pubrec(identifier, 0)
     assert outgoing.quota == 1, "a message counts until its PUBCOMP"
     assert not outgoing.unacknowledged
@@ -54,7 +64,7 @@ def test_qos_2() -> None:
 @statement("MQTT5-4.4.0-2", "MQTT5-4.9.0-2")
 def test_a_refusing_pubrec_ends_the_exchange() -> None:
     outgoing = new(1)
-    identifier = outgoing.start(TWO, DELIVERY)
+    identifier = outgoing.start(queued(TWO))
     assert outgoing.pubrec(identifier, 0x97)
     assert outgoing.quota == 1
     assert not outgoing.released
@@ -72,9 +82,9 @@ def test_unknown_identifiers_are_let_pass() -> None:
 
 def test_the_wrong_packet_for_the_quality_of_service() -> None:
     outgoing = new()
-    one = outgoing.start(ONE, DELIVERY)
-    two = outgoing.start(TWO, DELIVERY)
-    third = outgoing.start(ONE, DELIVERY)
+    one = outgoing.start(queued(ONE))
+    two = outgoing.start(queued(TWO))
+    third = outgoing.start(queued(ONE))
     with pytest.raises(ProtocolError) as refused:
         outgoing.puback(two)
     assert refused.value.reason == ReasonCode.PROTOCOL_ERROR
@@ -88,14 +98,14 @@ def test_the_wrong_packet_for_the_quality_of_service() -> None:
 
 def test_the_granted_qos_decides() -> None:
     outgoing = new()
-    identifier = outgoing.start(TWO, Delivery(SESSION, 1))
+    identifier = outgoing.start(Queued(TWO, Delivery(SESSION, 1)))
     assert outgoing.puback(identifier)
 
 
 @statement("MQTT5-4.4.0-1", "MQTT311-4.4.0-1", "MQTT5-4.3.3-6", "MQTT5-4.6.0-1", "MQTT311-4.6.0-1")
 def test_a_new_connection_sees_everything_again_in_order() -> None:
     outgoing = new()
-    identifiers = [outgoing.start(each, DELIVERY) for each in (TWO, ONE, TWO, ONE, TWO)]
+    identifiers = [outgoing.start(queued(each)) for each in (TWO, ONE, TWO, ONE, TWO)]
     outgoing.pubrec(identifiers[4], 0)
     outgoing.pubrec(identifiers[2], 0)
     outgoing.puback(identifiers[1])
@@ -110,26 +120,26 @@ def test_a_new_connection_sees_everything_again_in_order() -> None:
 @statement("MQTT5-2.2.1-4", "MQTT311-2.3.1-4", "MQTT5-4.3.2-1", "MQTT5-4.3.3-1")
 def test_identifiers_count_round_and_skip_those_in_use() -> None:
     outgoing = new(65535)
-    held = {outgoing.start(TWO, DELIVERY) for _ in range(100)}  # 1 .. 100
+    held = {outgoing.start(queued(TWO)) for _ in range(100)}  # 1 .. 100
     for identifier in range(1, 51):
         outgoing.pubrec(identifier, 0)  # in use still
     outgoing.last_identifier = 65000
-    more = [outgoing.start(ONE, DELIVERY) for _ in range(600)]
+    more = [outgoing.start(queued(ONE)) for _ in range(600)]
     assert more == [*range(65001, 65536), *range(101, 166)]
     assert not held & set(more)
 
 
 def test_a_freed_identifier_is_not_used_at_once() -> None:
     outgoing = new()
-    outgoing.puback(outgoing.start(ONE, DELIVERY))
-    assert outgoing.start(ONE, DELIVERY) == 2
+    outgoing.puback(outgoing.start(queued(ONE)))
+    assert outgoing.start(queued(ONE)) == 2
 
 
 def test_all_identifiers_in_use() -> None:
     outgoing = new(65535)
     for number in range(65535):
         assert not outgoing.full()
-        identifier = outgoing.start(TWO, DELIVERY)
+        identifier = outgoing.start(queued(TWO))
         assert identifier == number + 1
         if number % 3 == 0:
             outgoing.pubrec(identifier, 0)
@@ -137,7 +147,7 @@ def test_all_identifiers_in_use() -> None:
     assert outgoing.quota == 0
     outgoing.pubrec(40001, 0x80)
     assert not outgoing.full()
-    assert outgoing.start(TWO, DELIVERY) == 40001
+    assert outgoing.start(queued(TWO)) == 40001
     assert outgoing.full()
 
 
@@ -155,7 +165,7 @@ def resend(outgoing: Outgoing) -> int:
 def test_acknowledged_before_it_was_sent_again() -> None:
     """It was no part of this connection's quota, so that its end does not let one too many go."""
     outgoing = new(3)
-    one, two, third = (outgoing.start(ONE, DELIVERY) for _ in range(3))
+    one, two, third = (outgoing.start(queued(ONE)) for _ in range(3))
     outgoing.connected(2)
     assert [resend(outgoing), resend(outgoing)] == [one, two]
     assert outgoing.puback(third)
@@ -168,11 +178,11 @@ def test_acknowledged_before_it_was_sent_again() -> None:
 @statement("MQTT5-3.3.4-9")
 def test_a_release_from_an_older_connection_is_no_part_of_the_quota() -> None:
     outgoing = new(3)
-    carried, sent = outgoing.start(TWO, DELIVERY), outgoing.start(TWO, DELIVERY)
+    carried, sent = outgoing.start(queued(TWO)), outgoing.start(queued(TWO))
     outgoing.pubrec(carried, 0)
     assert outgoing.connected(2) == [carried]
     assert resend(outgoing) == sent
-    outgoing.start(ONE, DELIVERY)
+    outgoing.start(queued(ONE))
     assert outgoing.quota == 0
     assert outgoing.pubcomp(carried)
     assert outgoing.quota == 0
@@ -183,7 +193,7 @@ def test_a_release_from_an_older_connection_is_no_part_of_the_quota() -> None:
 
 def test_received_before_it_was_sent_again() -> None:
     outgoing = new(2)
-    identifier = outgoing.start(TWO, DELIVERY)
+    identifier = outgoing.start(queued(TWO))
     outgoing.connected(1)
     assert outgoing.pubrec(identifier, 0)
     assert not outgoing.resend
@@ -215,7 +225,7 @@ def test_never_more_in_flight_than_receive_maximum(steps: list[tuple[str, int]],
             in_flight.clear()
         elif what == "start" and outgoing.quota > 0 and not outgoing.resend:
             one = ONE if number % 2 else TWO
-            identifier = outgoing.start(one, DELIVERY)
+            identifier = outgoing.start(queued(one))
             assert identifier not in unacknowledged
             assert identifier not in released
             qos[identifier] = one.qos

@@ -275,7 +275,7 @@ def test_all_queues_together_are_bounded() -> None:
     one, other = (Session(name, limits(), stats, 3 * size) for name in ("one", "other"))
     outcomes = [each.deliver(message(qos=1), Delivery(each, 1), 0.0) for each in (one, other, one, other)]
     assert outcomes == [ACCEPTED, ACCEPTED, ACCEPTED, REFUSED]
-    one.take_orphans()
+    one.take_orphans(0.0, False)
     assert other.deliver(message(qos=1), Delivery(other, 1), 0.0) == ACCEPTED
     assert stats.queued_bytes == 2 * size
 
@@ -379,7 +379,7 @@ def test_what_expired_in_the_queue_is_not_sent() -> None:
         session.deliver(message(payload=b"q%d" % number, qos=1, expires_at=expires_at), delivery, 0.0)
     session.outgoing.unacknowledged.clear()
     connection = connect(connection.broker, "reader", now=5.5, clean_start=False, session_expiry_interval=60)
-    held = [entry[0].payload for entry in session.outgoing.unacknowledged.values()]
+    held = [entry.message.payload for entry in session.outgoing.unacknowledged.values()]
     assert held == [b"q1", b"q2"]
     assert session.stats.publish_dropped == 1
     assert session.stats.queued_messages == 0
@@ -590,6 +590,6 @@ def test_orphans() -> None:
         session.deliver(each, shared, 0.0)
     session.deliver(message(payload=b"own", qos=1), own, 0.0)
     connection.lost(0.0)
-    assert [each.payload for each, _ in session.take_orphans()] == [b"s1", b"k1", b"k2"]
+    assert [each.message.payload for each in session.take_orphans(0.0, True)] == [b"s1", b"k1", b"k2"]
     assert not session.pending
     assert session.stats.queued_messages == session.stats.queued_bytes == 0

@@ -213,7 +213,7 @@ def test_after_unsubscribing_nothing_new_comes_and_what_was_begun_is_ended() -> 
     sent, unsuback = said(connection)
     assert isinstance(sent, Publish)
     assert isinstance(unsuback, Unsuback)
-    assert [entry[0].payload for entry in session_of(connection).pending] == [b"2"]
+    assert [entry.message.payload for entry in session_of(connection).pending] == [b"2"]
     assert list(session_of(connection).outgoing.unacknowledged) == [sent.packet_identifier]
 
 
