@@ -163,10 +163,11 @@ class Journal:
     def keep(self, queued: Queued) -> None:
         """Keep an entry of a queue, and its message with the first of them."""
         message = queued.message
-        if message.holders < 0:
+        if message.holders < 0 and message.row in self.shared:
             self.shared[message.row] += 1
         else:
-            if message.holders == 0:
+            if message.holders <= 0:
+                message.holders = 0
                 self.add(MESSAGES, message)
                 self.bytes += message.size
             message.holders += 1
@@ -216,10 +217,15 @@ class Journal:
         self.changes += 1
 
     def share(self, message: ApplicationMessage) -> None:
-        """An entry of this message is about to be known by its numbers only: where there are others, count there."""
+        """An entry of this message is about to be known by its numbers only: where there are others, count there.
+
+        Where there are none, the row is that entry's alone: a retained message that is sent again has a new one.
+        """
         if message.holders > 1:
             self.shared[message.row] = message.holders
             message.holders = -1
+        elif message.holders == 1:
+            message.holders = 0
 
     def _let_go(self, message: ApplicationMessage) -> bool:
         """One holder less; whether it was the last."""
