@@ -147,7 +147,7 @@ class Restorer:
         stats.queued_bytes += size
         stats.queued_messages += len(rows)
         if number in self._connected:
-            session.maybe_sent = self.limits.max_inflight
+            session.maybe_sent = len(rows)  # between two commits more is sent than is ever in flight at a time
 
     def retained(self, row: int, message: ApplicationMessage) -> None:
         """The retained message of a topic; what has expired meanwhile is deleted."""
