@@ -37,6 +37,41 @@ class Change:
 
 
 CHANGES: Final[dict[str, Change]] = {
+    "PUBREC before its commit": Change(
+        "broker/core/connection.py",
+        "if journal is None or (not self.staged and position <= journal.committed):",
+        "if True:",
+        f"{GAPS}::test_each_gap[5.0-tcp-written-before PUBLISH is kept]",
+        "Pubrec came too early",
+    ),
+    "PUBACK before its commit": Change(
+        "broker/core/connection.py",
+        "if journal is None or (not self.staged and position <= journal.committed):",
+        "if True:",
+        f"{GAPS}::test_puback_waits_for_the_commit[before-commit]",
+        "PUBACK came too early",
+    ),
+    "PUBREL before its commit": Change(
+        "broker/core/exchanging.py",
+        "connection.acknowledge(pubrel(identifier), journal.latest() if journal is not None else 0)",
+        "connection.outbox.put(pubrel(identifier))",
+        f"{GAPS}::test_each_gap[5.0-tcp-written-before PUBREC is kept]",
+        "Pubrel came too early",
+    ),
+    "PUBLISH before its identifier is kept": Change(
+        "broker/core/session.py",
+        "        if qos == 1:\n            outcome = connection.send_new(queued, 1, now)",
+        "        if qos:\n            outcome = connection.send_new(queued, qos, now)",
+        f"{GAPS}::test_each_gap[5.0-tcp-written-before an identifier is kept]",
+        "Publish came too early",
+    ),
+    "QoS 2 forwarded before its commit": Change(
+        "broker/core/promises.py",
+        "        message.position = journal.position\n",
+        "        message.position = 0\n",
+        f"{GAPS}::test_a_qos_2_message_goes_on_after_its_commit",
+        "Publish came too early",
+    ),
     "QoS 2 identifiers forgotten": Change(
         "broker/store/load.py",
         "def _load_exchanges(self, restorer: Restorer) -> None:\n",

@@ -167,6 +167,20 @@ def test_puback_waits_for_the_commit(tmp_path: Path, moment: str) -> None:
         exchange.finish()
 
 
+def test_a_qos_2_message_goes_on_after_its_commit(tmp_path: Path) -> None:
+    """Also to a subscriber without a Session to keep: else its publisher would send it to him a second time."""
+    seen: list[ControlPacket] = []
+    with Exchange(tmp_path, MQTT_5_0, False, "written") as exchange:
+        exchange.subscriber.durable = exchange.receiver.durable = False
+        exchange.broker.start("before-commit@exchanges:1")
+        exchange.come(exchange.subscriber, exchange.publisher)
+        exchange.subscriber.trap = seen.append
+        exchange.publisher.publish_some(MESSAGES)
+        exchange.dies()
+        assert not any(isinstance(packet, Publish) for packet in seen), "Publish came too early"
+        exchange.finish()
+
+
 SEEN: Final[dict[str, tuple[str, type[ControlPacket]]]] = {
     "PUBREC is seen": ("publisher", Pubrec),
     "PUBCOMP is seen": ("publisher", Pubcomp),
