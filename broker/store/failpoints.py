@@ -5,7 +5,8 @@
     before-commit@queued:N          the same, of the commits that add rows to the table `queued`
     after-commit@queued-deleted:N   ... or that delete some of it
 
-It dies of SIGKILL, as in a real crash: nothing is flushed, nothing is closed.
+It dies of SIGKILL, as in a real crash: nothing is flushed, nothing is closed. The thread that writes stays there for a
+moment before, so that a packet that should have waited for the commit has left, and is seen.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from typing import Final
 
 from broker.store.folder import StoreError
 from broker.store.records import TABLE_NAMES
 
 VARIABLE: Final = "BROKER_FAILPOINT"
+MOMENT: Final = 0.1  # seconds
 _PATTERN: Final = re.compile(r"(before-commit|after-commit)(?:@(\w+?)(-deleted)?)?:(\d+)")
 
 
@@ -37,6 +40,7 @@ class Failpoint:
             return
         self.left -= 1
         if self.left == 0:
+            time.sleep(MOMENT)
             os.kill(os.getpid(), signal.SIGKILL)
 
 
