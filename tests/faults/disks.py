@@ -107,6 +107,7 @@ class Disk:
 
     def __init__(self, default: bool = False) -> None:
         self.name = f"disk-{next(_numbers)}"
+        self.base = apsw.vfs_names()[0]  # the default one
         self.operations = 0  # writes, syncs and truncations so far
         self.syncs = 0
         self.sync_seconds = 0.0  # how long each takes
@@ -243,7 +244,7 @@ class _DiskFile(apsw.VFSFile):
         self._disk = disk
         path = name if isinstance(name, str) else name.filename() if name is not None else ""
         self._path = path
-        super().__init__("", name, flags)
+        super().__init__(disk.base, name, flags)
         disk.opened(path)
 
     def xWrite(self, data: bytes, offset: int) -> None:
@@ -269,7 +270,7 @@ class _DiskVFS(apsw.VFS):
 
     def __init__(self, disk: Disk, default: bool) -> None:
         self._disk = disk
-        super().__init__(disk.name, "", makedefault=default)
+        super().__init__(disk.name, disk.base, makedefault=default)
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         return _DiskFile(self._disk, name, flags)
