@@ -10,7 +10,8 @@ RUN python -m venv /opt/triomq && BROKER_BUILD=compiled /opt/triomq/bin/pip inst
 
 FROM python:3.13-slim
 COPY --from=build /opt/triomq /opt/triomq
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin triomq
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin triomq \
+    && install --directory --owner triomq --group triomq --mode 700 /data
 USER 10001
 ENV PATH=/opt/triomq/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 1883 8080
