@@ -13,12 +13,12 @@ import pytest
 import trio
 
 from broker.core.ports import Refusal
-from broker.packets.encode import encode
+from broker.packets.encode import PINGRESP_PACKET, encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connack, Disconnect, Pingreq
 from broker.transport.pump import ACCEPT_PAUSE, ACCEPTED_AT_ONCE, BUSY, LONG_LOOK, LOOK, WATERMARK_LOOK, Pump
 from broker.websocket.frames import BINARY, PING
-from tests.core.parts import Disorder, limits, new_broker
+from tests.core.parts import Disorder, LateStore, limits, new_broker
 from tests.statements import statement
 from tests.transport.parts import (
     UPGRADE,
@@ -616,3 +616,58 @@ async def test_its_clock_stands_when_that_of_a_test_does(autojump_clock: MockClo
         assert pump.clock() == trio.current_time()
     finally:
         pump.close()
+
+
+# -- The Store
+
+
+async def test_a_file_descriptor_that_is_watched(bench: Bench) -> None:
+    readable, writable = os.pipe()
+    calls: list[float] = []
+
+    def collect(now: float) -> None:
+        calls.append(now)
+        os.read(readable, 1)
+
+    bench.pump.watch(readable, collect)
+    os.write(writable, b"x")
+    bench.settle()
+    assert calls == [bench.now]
+    bench.pump.unwatch(readable)
+    bench.pump.unwatch(readable)
+    os.write(writable, b"x")
+    bench.settle()
+    assert len(calls) == 1
+    os.close(readable)
+    os.close(writable)
+
+
+async def test_what_comes_behind_a_connack_that_waits_is_not_read() -> None:
+    store = LateStore()
+    bench = Bench(store=store)
+    client = bench.client(bench.listen())
+    client.send(connect("c", 4, clean_start=False), PINGREQ)
+    assert bench.link.paused
+    assert client.read() == b""
+    assert bench.broker.stats.clients_connected == 0
+    store.write(bench.now)
+    bench.pump.flush(bench.now)
+    assert not bench.link.paused
+    bench.settle()
+    assert client.read() == b"\x20\x02\x00\x00" + PINGRESP_PACKET
+    bench.close()
+
+
+async def test_a_link_that_is_held_may_end() -> None:
+    store = LateStore()
+    bench = Bench(store=store)
+    client = bench.client(bench.listen())
+    client.send(connect("c", 4, clean_start=False))
+    bench.advance(bench.limits.handshake_timeout)
+    assert client.end() == b""
+    client.close()
+    assert not bench.pump.links
+    store.catch_up(bench.now)
+    bench.pump.flush(bench.now)
+    assert not bench.broker.arriving
+    bench.close()
