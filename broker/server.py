@@ -136,8 +136,6 @@ class Server:
         except BaseException:
             for listener in self.listeners:
                 listener.close()
-            if store is not None:
-                store.close(trio.current_time())
             raise
 
     def _start(self, nursery: trio.Nursery) -> None:
@@ -247,7 +245,7 @@ async def serve(
         raise fault from fault.__cause__  # the caller's own, as it was: the nursery is our business
     finally:
         server._pump.close()
-        if server.store is not None and server.store.state != "failed":
+        if server.store is not None:
             server.store.close(trio.current_time())
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.broker import NO_LIMIT
 from broker.core.deadlines import RETAINED_EXPIRY, SESSION_EXPIRY, WILL
-from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, SUBSCRIPTIONS, Exchange, RetainedRow
+from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, SESSIONS, SUBSCRIPTIONS, Exchange, RetainedRow
 from broker.core.message import NEVER
 from broker.core.queue import Paged
 from broker.core.session import Session
@@ -40,7 +40,7 @@ class Restorer:
         self.limits = limits
         self.now = now
         self.by_number: dict[int, Session] = {}
-        self._connected: set[int] = set()
+        self._connected: list[Session] = []
 
     def session(
         self,
@@ -56,8 +56,6 @@ class Restorer:
         """A Session. `away_since` is when its last Network Connection ended, as far as is known; where it was still
         `connected`, that ended with the broker, and `will_at` is infinity."""
         broker = self.broker
-        if connected:
-            self._connected.add(number)
         session = Session(client_identifier, self.limits, broker.stats, broker.limits.buffered_bytes)
         session.gate = self.journal
         session.store = broker.store
@@ -77,6 +75,8 @@ class Restorer:
             broker.remember(session.expires_at, SESSION_EXPIRY, session)
         broker.sessions[client_identifier] = session
         self.by_number[number] = session
+        if connected:
+            self._connected.append(session)
         return session
 
     def subscription(
@@ -146,8 +146,9 @@ class Restorer:
         stats = self.broker.stats
         stats.queued_bytes += size
         stats.queued_messages += len(rows)
-        if number in self._connected:
-            session.maybe_sent = len(rows)  # between two commits more is sent than is ever in flight at a time
+        # Between two commits more is sent than is ever in flight at a time, and who was away in the last run may have
+        # been there in an older one.
+        session.maybe_sent = len(rows)
 
     def retained(self, row: int, message: ApplicationMessage) -> None:
         """The retained message of a topic; what has expired meanwhile is deleted."""
@@ -170,3 +171,7 @@ class Restorer:
         self.journal.last = list(last)
         self.journal.safe_queued = last[QUEUED]
         self.journal.safe_message = last[MESSAGES]
+        for session in self._connected:
+            self.journal.change(
+                SESSIONS, session
+            )  # with the time since when it is away, lest the next start begin anew
