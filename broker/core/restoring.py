@@ -172,6 +172,5 @@ class Restorer:
         self.journal.safe_queued = last[QUEUED]
         self.journal.safe_message = last[MESSAGES]
         for session in self._connected:
-            self.journal.change(
-                SESSIONS, session
-            )  # with the time since when it is away, lest the next start begin anew
+            # With the time since when it is away: else it would be away since each next crash only.
+            self.journal.change(SESSIONS, session)

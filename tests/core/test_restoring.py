@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.core.broker import NO_LIMIT
-from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SUBSCRIPTIONS, TABLES, Queued
+from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS, SUBSCRIPTIONS, TABLES, Queued
 from broker.core.restoring import Restorer
 from broker.core.subscriptions import ACCEPTED, Delivery
 from broker.packets.types import Connack, Puback, Publish, Pubrel, Will
@@ -205,6 +205,18 @@ def test_a_release_is_sent_again() -> None:
     assert release.packet_identifier == 7
 
 
+def test_who_was_connected_is_away_since_the_first_crash() -> None:
+    """Whatever number of crashes there are before the Client comes back: its Session expires in time."""
+    kept = Kept()
+    away = kept.session("away", 5, 3)
+    there = kept.session("there", 6, 4, connected=True)
+    kept.restore()
+    assert list(kept.store.journal.added[SESSIONS]) == [there]
+    assert kept.deleted() == {SESSIONS: [6]}
+    assert (away.row, there.row, there.number) == (5, LAST[SESSIONS] + 1, 4)
+    assert there.away_since == NOW - 10
+
+
 def test_what_was_sent_is_sent_again_in_its_order() -> None:
     kept = Kept()
     session = kept.session()
@@ -228,7 +240,8 @@ def test_what_was_sent_is_sent_again_in_its_order() -> None:
 
 @pytest.mark.parametrize("connected", [False, True])
 def test_the_queue_of_a_session(connected: bool) -> None:
-    """Who was connected may have had the first of QoS 1 already, whose Packet Identifier was not committed: DUP."""
+    """Whoever it is may have had the first of QoS 1 already, whose Packet Identifier was not committed: DUP. Who was
+    away in the last run may have been connected in the one before, at whose end they were not committed either."""
     kept = Kept()
     session = kept.session(connected=connected)
     kept.waiting(session, 1, 2, 1)
@@ -241,7 +254,7 @@ def test_the_queue_of_a_session(connected: bool) -> None:
     assert connack.session_present
     assert kept.store.pages == [[1, 2, 3]]
     told = [(each.qos, each.payload, each.dup) for each in found]
-    assert sorted(told) == [(1, b"1", connected), (1, b"3", connected), (2, b"2", False)]
+    assert sorted(told) == [(1, b"1", True), (1, b"3", True), (2, b"2", False)]
     assert [each[1] for each in told if each[0] == 1] == [b"1", b"3"], "in order"
     assert (broker.stats.queued_messages, broker.stats.queued_bytes, session.pending_bytes) == (0, 0, 0)
     assert (session.maybe_sent, session.paged) == (0, None)

@@ -119,7 +119,7 @@ class Machine:
 def contents(session: Session, now: float) -> list[tuple[bytes, int]]:
     """Payload and QoS of all that a Session without a connection holds, in order: sent before, and waiting."""
     session.page_in(now)
-    assert session.paged is None, "more than a page"
+    assert session.paged is None or session.queued_messages() == len(session.pending), "more than a page"
     held = [*session.outgoing.unacknowledged.values(), *session.pending]
     return [(each.message.payload, min(each.message.qos, each.delivery.maximum_qos)) for each in held]
 
