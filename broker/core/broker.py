@@ -32,7 +32,7 @@ from broker.core.journal import EXCHANGES, SESSIONS, SUBSCRIPTIONS, Journal
 from broker.core.limits import ServerLimits
 from broker.core.message import NEVER, ApplicationMessage, from_will
 from broker.core.ports import Refusal
-from broker.core.promises import hold_back, make_durable, settle
+from broker.core.promises import hold_back, settle
 from broker.core.retained import RetainedMessages
 from broker.core.session import Session
 from broker.core.stats import Stats
@@ -234,10 +234,9 @@ class Broker:
         session.expiry_interval = expiry_interval
         connection.connack = (present, properties)
         if journal is not None:
-            if session.durable:
+            if session.durable or expiry_interval:  # one without an interval has ended with its connection
+                session.durable = True
                 journal.change(SESSIONS, session)
-            elif expiry_interval:
-                make_durable(session, journal)
             if journal.changes != before:
                 # The CONNACK waits, and so does all that follows it: until then the Client is not there.
                 session.claimed_by = connection

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.core.journal import EXCHANGES, SESSIONS, SUBSCRIPTIONS, Exchange
 from broker.packets.reasons import ReasonCode
 
 if TYPE_CHECKING:
@@ -89,23 +88,3 @@ def hold_back(journal: Journal, message: ApplicationMessage, plan: Plan, source:
         or any(delivery.session.durable for delivery in plan.deliveries)
     ):
         message.position = journal.position
-
-
-def make_durable(session: Session, journal: Journal) -> None:
-    """The Session is to outlive its connection: keep it, and all that it holds already."""
-    session.durable = True
-    journal.change(SESSIONS, session)
-    for subscription in session.subscriptions.values():
-        journal.add(SUBSCRIPTIONS, subscription)
-    outgoing = session.outgoing
-    for identifier, queued in outgoing.unacknowledged.items():
-        queued.identifier = identifier
-        journal.keep(queued)
-    for queued in session.pending:
-        journal.keep(queued)
-    for identifier in list(session.received):
-        exchange = session.received[identifier] = Exchange(session, identifier, True)
-        journal.add(EXCHANGES, exchange)
-    for identifier in list(outgoing.released):
-        exchange = outgoing.released[identifier] = Exchange(session, identifier, False)
-        journal.add(EXCHANGES, exchange)
