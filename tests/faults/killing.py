@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.faults.killable import Killable
     from tests.faults.ledger import Verdict
 
-AHEAD = 40_000  # deliveries that are due and have not come, above which publishers wait
+AHEAD = 6_000  # deliveries that are due and have not come, above which publishers wait
 TOPICS = 4
 COMMITS = [
     f"{moment}@{rows}"
@@ -124,11 +124,13 @@ class Killing:
     """8 publishers with a stream for every QoS in `qos`, 4 durable and 4 live subscribers to everything, and the rest:
     two that share a subscription, those who retain and those who subscribe anew.
 
-    They speak 5.0 and 3.1.1, over TCP and WebSocket, and windows are of 20 and of 100 messages.
+    They speak 5.0 and 3.1.1, over TCP and WebSocket, and windows are of 20 and of 100 messages. With a larger `ahead`
+    queues grow longer.
     """
 
-    def __init__(self, broker: Killable, seed: int, qos: tuple[int, ...]) -> None:
+    def __init__(self, broker: Killable, seed: int, qos: tuple[int, ...], ahead: int = AHEAD) -> None:
         self.broker = broker
+        self.ahead = ahead
         self.chance = Random(seed)
         self.ledger = Ledger(seed)
         self.kills = 0
@@ -250,7 +252,7 @@ class Killing:
 
     def _ahead(self) -> bool:
         come = sum(each.receiver.count for each in self.durable if each.receiver)
-        return self.ledger.acknowledged_count * len(self.durable) - come > AHEAD
+        return self.ledger.acknowledged_count * len(self.durable) - come > self.ahead
 
     def end(self) -> Verdict:
         """A last life, in which everything arrives."""
@@ -275,6 +277,7 @@ def killed(
     *,
     aimed: bool = False,
     acknowledged: int = 0,
+    ahead: int = AHEAD,
 ) -> Verdict:
     """What the ledger says after so many kills in lives of `shortest` to `longest` seconds.
 
@@ -282,7 +285,7 @@ def killed(
     messages are `acknowledged` before.
     """
     with broker:
-        killing = Killing(broker, seed, qos)
+        killing = Killing(broker, seed, qos, ahead)
         chance = killing.chance
         try:
             while killing.kills < kills or (

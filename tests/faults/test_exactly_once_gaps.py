@@ -167,6 +167,26 @@ def test_puback_waits_for_the_commit(tmp_path: Path, moment: str) -> None:
         exchange.finish()
 
 
+def test_qos_1_that_left_before_its_commit_repeats_with_dup(tmp_path: Path) -> None:
+    """While one commit lasts a quick subscriber may acknowledge many windows of them; none of it is known later."""
+    with Exchange(tmp_path, MQTT_5_0, False, "written", qos=1) as exchange:
+        exchange.broker.start()
+        exchange.come(exchange.subscriber)
+        exchange.subscriber.send(Disconnect())
+        exchange.fleet.until(lambda: not exchange.fleet.here())
+        exchange.come(exchange.publisher)
+        for _ in range(8):
+            exchange.publisher.publish_some(50)
+            assert exchange.fleet.until(lambda: exchange.publisher.idle)
+        exchange.broker.kill()
+        assert exchange.fleet.until(lambda: not exchange.fleet.here())
+        exchange.broker.start("before-commit@queued:1")
+        exchange.come(exchange.subscriber)
+        exchange.dies()
+        assert exchange.receiver.count > 100, "the moment was too short to tell anything"
+        exchange.finish()
+
+
 def test_a_qos_2_message_goes_on_after_its_commit(tmp_path: Path) -> None:
     """Also to a subscriber without a Session to keep: else its publisher would send it to him a second time."""
     seen: list[ControlPacket] = []

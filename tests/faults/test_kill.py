@@ -50,7 +50,7 @@ def test_kill_9_at_commits_of_the_exchanges(tmp_path: Path) -> None:
 @pytest.mark.parametrize("durability", ["written", "fsync"])
 def test_kill_9_many_times(tmp_path: Path, durability: str, qos: int) -> None:
     broker = TrioMQ(tmp_path, durability)
-    verdict = killed(broker, SEED, LONG_KILLS, (qos,), 0.2, 3, acknowledged=LONG_ACKNOWLEDGED)
+    verdict = killed(broker, SEED, LONG_KILLS, (qos,), 0.2, 3, acknowledged=LONG_ACKNOWLEDGED, ahead=40_000)
     assert verdict.clean, verdict
     assert verdict.acknowledged >= LONG_ACKNOWLEDGED, verdict
 
