@@ -180,10 +180,18 @@ def test_a_full_disk_that_its_consumers_empty(scene: Scene) -> None:
     scene.end()
 
 
-def test_a_disk_that_others_fill_to_the_last_byte(scene: Scene) -> None:
-    """Not even SQLite's DELETE has room then; what waits is taken away all the same, and it stays taken away."""
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_disk_that_others_fill_to_the_last_byte(scene: Scene, killed: bool) -> None:
+    """Not even SQLite's DELETE has room then; what waits is taken away all the same, and it stays taken away. A broker
+    that is started on such a disk does no less."""
     scene.publish_until_refused()
     others = scene.broker.disk.fill()
+    if killed:
+        scene.restart()
+        for each in (scene.new, scene.old, scene.live):
+            each.connect(scene.broker.addresses)
+        scene.until(lambda: scene.new.ready and scene.old.ready and scene.live.ready)
+        others = scene.broker.disk.fill()
     assert scene.broker.disk.free() == 0
     scene.qos_0_flows(b"no room at all")
     scene.drain()
