@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -140,13 +139,11 @@ class Mosquitto(Killable):
         self.program = program
         data = folder / "data"
         data.mkdir()
-        if os.geteuid() == 0:
-            shutil.chown(data, "nobody")
         tcp, ws = free_port(), free_port()
         self.addresses = {"tcp": ("127.0.0.1", tcp), "ws": ("127.0.0.1", ws)}
         self.configuration = folder / "mosquitto.conf"
         lines = [f"listener {tcp} 127.0.0.1", f"listener {ws} 127.0.0.1", "protocol websockets"]
-        lines += ["allow_anonymous true", "user nobody", "log_dest stderr", "max_queued_messages 0", *settings]
+        lines += ["allow_anonymous true", "user root", "log_dest stderr", "max_queued_messages 0", *settings]
         lines += ["persistence true", f"persistence_location {data}/"]
         self.configuration.write_text("\n".join(lines) + "\n")
 

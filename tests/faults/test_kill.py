@@ -74,7 +74,6 @@ def test_without_a_store_the_ledger_finds_the_loss(tmp_path: Path) -> None:
 @pytest.mark.build("plain")  # nothing of it is ours
 def test_mosquitto_loses_what_it_acknowledged(tmp_path: Path) -> None:
     """With `persistence true` and else its defaults, as docs/guides/durability.md says of it."""
-    tmp_path.chmod(0o755)
     verdict = killed(Mosquitto(tmp_path, program("mosquitto", "mosquitto")), SEED, 2, (1, 2), 0.3, 0.6)
     assert verdict.lost, verdict
     assert verdict.forgotten, verdict
