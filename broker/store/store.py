@@ -337,10 +337,13 @@ class SqliteStore:
 
     def tick(self, now: float) -> None:
         """Write down what time it is, look how much room there is, and tidy up: where nothing was written for a
-        second, or the disk is full and needs it. StoreFailed where the writer has failed."""
+        second, or the disk is full and needs it. StoreFailed where anything has failed, be it told already: within
+        the core a `page` that fails looks like the fault of one connection."""
         writer = self._writer
-        if writer is None or self._failed is not None:
+        if writer is None:
             return
+        if self._failed is not None:
+            raise self._failed
         if writer.error is not None:
             self._fail(writer.error)
         jump = self.clock.jumped(now, self._wall())

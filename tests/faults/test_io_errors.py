@@ -219,6 +219,40 @@ def test_nothing_is_acknowledged_behind_a_failure(tmp_path: Path, number: int) -
     assert publisher.idle, publisher.outgoing
 
 
+def test_a_message_that_cannot_be_read_is_the_end_too(tmp_path: Path) -> None:
+    """A long queue is read back when its Client comes; where that fails the broker ends, and does not go on without."""
+    ledger = Ledger(0)
+    streams = [ledger.stream("publisher", "t/x", 1)]
+    publisher = Near("publisher", ledger, Random(0), publishes=streams, window=20)
+    receiver = ledger.receiver("durable", True, lambda _: True)
+    durable = Near("durable", ledger, Random(0), filters=["t/#"], receiver=receiver)
+    machine = Machine(tmp_path / "data", "written")
+    machine.limits.queue_messages = 10_000
+    for client in (publisher, durable):
+        client.join(machine)
+    for _ in range(1000):
+        machine.step()
+        publisher.turn()
+        durable.turn()
+        if durable.ready and durable.wire is not None:
+            durable.close()
+        if publisher.ready and durable.known:
+            publisher.publish_some(20)
+        if ledger.acknowledged_count > 4000:
+            break
+    machine.rest()
+    other = apsw.Connection(str(tmp_path / "data" / "store.db"))
+    other.execute("update messages set rec = zeroblob(50) where id = 2000")
+    other.close()
+    durable.join(machine)
+    with pytest.raises(StoreFailed, match="row 2000 of table messages"):  # noqa: PT012  # at some point of these
+        for _ in range(1000):
+            machine.step()
+            durable.turn()
+            machine.advance(0.1)
+    machine.discard()
+
+
 def test_a_disk_without_room_is_waited_for(tmp_path: Path) -> None:
     """Acknowledgements wait while there is no room, and come when there is: the store has not failed."""
     ledger = Ledger(0)
