@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,10 +235,14 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     builder.commit()
     builder.connection.execute("INSERT INTO messages (rec) VALUES (x'00')")
     builder.close()
-    with Process("store", "salvage", str(tmp_path / "data"), "--into", str(tmp_path / "new")) as process:
-        process.error_lines(b"looking for")
-        process.popen.send_signal(signal.SIGINT)
-        code, out, err = process.wait()
+    for _ in range(5):  # where the signal comes so late that all is done, once more
+        with Process("store", "salvage", str(tmp_path / "data"), "--into", str(tmp_path / "new")) as process:
+            process.error_lines(b"looking for")
+            process.popen.send_signal(signal.SIGINT)
+            code, out, err = process.wait()
+        if code:
+            break
+        shutil.rmtree(tmp_path / "new")
     assert (code, out) == (130, b"")
     assert b"Traceback" not in err
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
