@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from broker.probe.verdict import Verdict
     from broker.server import Server
 
-PATIENCE: Final = 0.6  # seconds that a check of a test has
+PATIENCE: Final = 1.5  # seconds that a check of a test has
 BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 # What becomes of a packet for a Client of this version; None ends the Network Connection

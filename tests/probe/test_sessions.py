@@ -157,7 +157,7 @@ async def test_a_server_with_a_keep_alive_of_its_own_is_not_waited_for() -> None
         verdict = await only(endpoint, "keep-alive", patience=1.6)
     assert (verdict.outcome, verdict.text) == (Outcome.SKIPPED, "the Server wants a Keep Alive of 30 s")
     async with Tampered().serving() as endpoint:
-        verdict = await only(endpoint, "keep-alive")
+        verdict = await only(endpoint, "keep-alive", patience=0.6)
     assert (verdict.outcome, verdict.text) == (Outcome.SKIPPED, "it takes 3 s")
 
 
