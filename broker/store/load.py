@@ -13,6 +13,7 @@ import threading
 import time
 from array import array
 from logging import getLogger
+from struct import pack
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS, SUBSCRIPTIONS, Queued
@@ -42,15 +43,29 @@ log = getLogger("broker.store")
 
 PROGRESS: Final = 1.0  # seconds between two calls of `progress`
 STEP: Final = 10_000  # rows between two looks at the clock
+IN_LISTS: Final = 4096  # entries of a queue, before they are brought into its arrays
 
 
 class Waiting:
-    """What waits for one Session: see `Restorer.waiting`."""
+    """What waits for one Session: see `Restorer.waiting`. The newest is in lists, as `array.append` is slow."""
 
     def __init__(self) -> None:
         self.rows = array("q")
         self.messages = array("q")
         self.sizes = array("i")
+        self.new_rows: list[int] = []
+        self.new_messages: list[int] = []
+        self.new_sizes: list[int] = []
+
+    def put_away(self) -> None:
+        """Bring the lists into the arrays."""
+        count = len(self.new_rows)
+        self.rows.frombytes(pack(f"={count}q", *self.new_rows))
+        self.messages.frombytes(pack(f"={count}q", *self.new_messages))
+        self.sizes.frombytes(pack(f"={count}i", *self.new_sizes))
+        self.new_rows.clear()
+        self.new_messages.clear()
+        self.new_sizes.clear()
 
 
 class MessageCount:
@@ -212,6 +227,8 @@ class Loader:
         count = 0
         total = 0
         newest = 0
+        firsts = 0
+        firsts_total = 0
         last_number = -1
         waiting = Waiting()
         again = self._again
@@ -221,8 +238,8 @@ class Loader:
             _, number, message, identifier, size = split_queued(row, record)
             if message > newest:
                 newest = message
-                self._firsts += 1
-                self._firsts_total += message
+                firsts += 1
+                firsts_total += message
             else:  # it came up before, or it is out of order
                 again[message] = again.get(message, 0) + 1
             if identifier:
@@ -234,13 +251,19 @@ class Loader:
                     if known is None:
                         known = self._waiting[number] = Waiting()
                     waiting = known
-                waiting.rows.append(row)
-                waiting.messages.append(message)
-                waiting.sizes.append(size)
+                waiting.new_rows.append(row)
+                waiting.new_messages.append(message)
+                waiting.new_sizes.append(size)
+                if len(waiting.new_rows) == IN_LISTS:
+                    waiting.put_away()
             count += 1
             total += row
             if count % STEP == 0:
                 self._step()
+        for waiting in self._waiting.values():
+            waiting.put_away()
+        self._firsts = firsts
+        self._firsts_total = firsts_total
         check_count(self._path, self._state, QUEUED, count, total)
 
     def _load_queued(self, restorer: Restorer) -> None:
