@@ -176,8 +176,8 @@ class SqliteStore:
         except StoreError:
             self._abandon()
             raise
-        except apsw.Error as error:
-            refusal = explain_sqlite(error, self.folder, self._connection)
+        except apsw.Error as refused:
+            refusal = explain_sqlite(refused, self.folder, self._connection)
             self._abandon()
             raise refusal from None
         self._reader = Reader(reading, self._journal, broker.subscriptions, self.clock.offset)
@@ -225,8 +225,8 @@ class SqliteStore:
         except OSError as error:
             self._abandon()
             raise explain(error, self.folder.clock) from None
-        except apsw.Error as error:
-            refusal = explain_sqlite(error, self.folder)
+        except apsw.Error as refused:  # another name: compiled, a name has one type
+            refusal = explain_sqlite(refused, self.folder)
             self._abandon()
             raise refusal from None
         self._writer = Writer(connection, self._clock_file, self._space, self._failpoint)
@@ -328,8 +328,8 @@ class SqliteStore:
                 f"{self.folder.database}: {error}; export what is good with `broker store salvage`, or put a backup of "
                 "the whole folder in its place."
             )
-        except apsw.Error as error:
-            failure = StoreFailed(f"{self.folder.database}: it cannot be read: {type(error).__name__}: {error}")
+        except apsw.Error as refused:
+            failure = StoreFailed(f"{self.folder.database}: it cannot be read: {type(refused).__name__}: {refused}")
         self._fail(failure)
         return []
 

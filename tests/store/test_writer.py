@@ -244,6 +244,7 @@ def test_the_end_does_not_wait_for_room(tmp_path: Path) -> None:
         bench.close()
 
 
+@pytest.mark.build("plain")  # it breaks a method
 def test_an_error_of_the_clock_file(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """No room for a witness: the older one is not wrong. Anything else is a disk that fails."""
     code = errno.ENOSPC
