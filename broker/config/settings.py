@@ -130,7 +130,8 @@ class LimitsConfig(_Table):
         default=_LIMITS.handshake_timeout,
         gt=0,
         le=3600,
-        description="Time from accept to CONNACK, with everything between: HTTP, WebSocket upgrade and CONNECT.",
+        description="Time from accept to CONNACK, with everything between: HTTP, WebSocket upgrade and CONNECT. "
+        "What a CONNACK waits for the disk does not count.",
     )
     connect_packet_size: Size = Field(
         default=_LIMITS.connect_packet_size,

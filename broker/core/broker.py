@@ -427,7 +427,7 @@ class Broker:
     def _due(self, at: float, kind: int, subject: object, now: float) -> None:
         if kind == HANDSHAKE:
             assert isinstance(subject, Connection)
-            if subject.state < CONNECTED:
+            if subject.state < CONNECTED and not subject.arriving:  # that one waits for us
                 subject.end(ReasonCode.SERVER_BUSY, "no complete CONNECT in time", now)
         elif kind == WILL:
             assert isinstance(subject, Session)

@@ -427,6 +427,18 @@ def test_the_connack_of_a_durable_session(store: LateStore, broker: Broker) -> N
     assert broker.stats.clients_connected == 1
 
 
+def test_a_connack_that_waits_for_the_disk_has_more_than_the_time_of_a_handshake(
+    store: LateStore, broker: Broker
+) -> None:
+    connection = accept(broker)
+    request(connection, "c", session_expiry_interval=600)
+    flush(broker)
+    broker.tick(connection.limits.handshake_timeout + 60.0)
+    assert not connection.ended
+    store.catch_up()
+    assert kinds(said(connection)) == ["Connack"]
+
+
 def test_the_connack_of_a_clean_session_waits_for_nothing(store: LateStore, broker: Broker) -> None:
     connection = accept(broker)
     request(connection, "c")

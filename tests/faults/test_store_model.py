@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections import deque
+from collections import defaultdict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,9 @@ class StoreModel(RuleBasedStateMachine):
         self.number = 0
         self.world = World()
         self.actors = {name: Actor(name) for name in NAMES}
-        self.promises: dict[tuple[str, str, int], int] = {}  # what an answer promises: so many operations are committed
+        # What the answers to come promise, in their order: so many operations are committed. One identifier may be owed
+        # two answers, where a message was sent again before it was acknowledged.
+        self.promises: defaultdict[tuple[str, str, int], deque[int]] = defaultdict(deque)
         self.snapshots: dict[int, World] = {}
         self.next_position = 0
         self.machine = self.opened()
@@ -137,14 +139,18 @@ class StoreModel(RuleBasedStateMachine):
 
     def operation(self, before: object, *promise: Any) -> None:
         """The world has changed from `before`; where that is durable the answer `promise` must wait for it."""
-        if self.world.durable() != before:
+        changed = self.world.durable() != before
+        if changed:
             self.world.operations += 1
-            if promise:
-                self.promises[promise] = self.world.operations
+        if promise:
+            name, what, identifier = promise
+            self.promises[name, what, identifier].append(self.world.operations if changed else 0)
 
     def answered(self, *promise: Any) -> None:
         """An answer has come: what it promises is committed."""
-        needed = self.promises.pop(promise, 0)
+        name, what, identifier = promise
+        due = self.promises[name, what, identifier]
+        needed = due.popleft() if due else 0
         committed = self.snapshots[self.machine.journal.committed].operations
         assert committed >= needed, f"{promise} came before its commit: {committed} of {needed} operations"
 
@@ -218,7 +224,10 @@ class StoreModel(RuleBasedStateMachine):
         present = self.world.connect(name, clean, expiry, left)
         self.operation(before)
         # Whoever is told of a durable Session is told of all that it is, be it of an older connection.
-        self.promises[name, "connect", 0] = self.world.operations if expiry else 0
+        for promise, due in self.promises.items():
+            if promise[0] == name:
+                due.clear()  # what the older connection was owed never comes
+        self.promises[name, "connect", 0].append(self.world.operations if expiry else 0)
         old = actor.wire
         actor.gone()
         if not present:
