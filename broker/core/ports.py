@@ -49,7 +49,14 @@ class Authenticator(Protocol):
 
 class Store(Protocol):
     """Where promises are kept: it takes what the Broker's Journal has recorded, a batch at a time, and has the Journal
-    know when that is safe (`Journal.written`)."""
+    know when that is safe (`Journal.written`).
+
+    While `patient` is set it may leave a batch for more to come into it; it says so by `gathering`, and is asked again
+    within a millisecond.
+    """
+
+    patient: bool
+    gathering: bool
 
     def hand_over(self, now: float) -> bool:
         """Take a batch, unless one is being written: then the next follows it. What is empty is safe at once: True."""

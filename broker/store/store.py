@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 WRITTEN: Final = "written"
 FSYNC: Final = "fsync"
 CLOSE: Final = 10.0  # seconds that the end may take
+# Under load a batch begins no sooner after the last one. What comes and is acknowledged in between then costs no I/O.
+GATHER: Final = 0.001  # seconds, the least that the pump's poller waits for
+LOAD: Final = 128  # changes in the last batch: it held that many, so the next one will
 OK: Final = "ok"
 FULL: Final = "full"
 FAILED: Final = "failed"
@@ -84,6 +87,8 @@ class SqliteStore:
         self.figures = Figures()
         self.clock = StoreClock()
         self.state = OK
+        self.patient = False
+        self.gathering = False
         self._vfs = vfs
         self._reserve = reserve
         self._ballast = ballast
@@ -100,6 +105,8 @@ class SqliteStore:
         self._failed: StoreFailed | None = None
         self._alive_until = 0.0
         self._last_given = 0.0
+        self._changes = 0  # of the journal when it was last taken
+        self._load = 0  # changes in the last batch
         self._wall = time.time
 
     # -- The start
@@ -272,7 +279,12 @@ class SqliteStore:
         writer = self._writer
         if self._batch is not None or journal is None or writer is None or not journal.pending():
             return False
+        self.gathering = self.patient and self._load >= LOAD and now - self._last_given < GATHER
+        if self.gathering:
+            return False
         batch = journal.take()
+        self._load = journal.changes - self._changes
+        self._changes = journal.changes
         if batch.empty():
             journal.written(batch)
             return True

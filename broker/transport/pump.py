@@ -88,18 +88,25 @@ class Pump:
         self._wake = wake
         poller = self.poller
         dirty = self.broker.dirty
+        store = self.broker.store
         awaited = self.clock()
         found = 0  # looks in a row
         while True:
-            ready = poller.poll(0.0 if dirty else LOOK if found < BUSY else LONG_LOOK, READY_AT_ONCE)
+            gathering = store is not None and store.gathering
+            ready = poller.poll(0.0 if dirty else LOOK if found < BUSY or gathering else LONG_LOOK, READY_AT_ONCE)
             found += 1
-            if not ready and not dirty:
+            if not ready and not dirty and not gathering:
                 found = 0
                 await trio.lowlevel.wait_readable(poller.fileno())
                 awaited = self.clock()
                 continue
             self.now = now = self.clock()
-            self.round(ready, now)
+            if store is not None:
+                store.patient = True
+                self.round(ready, now)
+                store.patient = False
+            else:
+                self.round(ready, now)
             self._wake()
             if now - awaited > CHECKPOINT:
                 await trio.lowlevel.checkpoint()

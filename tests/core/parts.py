@@ -61,6 +61,8 @@ class LateStore:
         self.writing: Batch | None = None
         self.entries: dict[int, Queued] = {}
         self.pages: list[list[int]] = []  # what was read back
+        self.patient = False
+        self.gathering = False
 
     @property
     def journal(self) -> Journal:

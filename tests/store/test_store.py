@@ -16,7 +16,7 @@ import pytest
 
 from broker.core.journal import MESSAGES, QUEUED, SESSIONS
 from broker.store.folder import StoreError, StoreFailed
-from broker.store.store import FAILED, FULL, OK, SqliteStore
+from broker.store.store import FAILED, FULL, GATHER, LOAD, OK, SqliteStore
 from tests.faults.disks import SYNC, WRITE, Disk, Fault
 from tests.store.parts import Kept, Running, message, session
 
@@ -65,6 +65,40 @@ def test_what_comes_while_a_batch_is_written_is_the_next_one(tmp_path: Path) -> 
         assert running.journal.committed == running.journal.latest()
         assert rows(tmp_path / "data") == 100
         assert running.store.figures.last_commit >= 0.05
+
+
+def test_under_load_a_batch_gathers_what_comes_in_a_millisecond(tmp_path: Path) -> None:
+    with Running(tmp_path / "data") as running:
+        receiver = running.session()
+        store, journal = running.store, running.journal
+        store.patient = True
+        for _ in range(LOAD):
+            running.keep(receiver)
+        running.now += GATHER
+        running.commit()
+        taken = journal.position
+        running.keep(receiver)
+        running.now += GATHER / 2
+        assert not store.hand_over(running.now)
+        assert (store.gathering, store.busy, journal.position) == (True, False, taken)
+        running.now += GATHER
+        store.hand_over(running.now)
+        assert (store.gathering, journal.position) == (False, taken + 1)
+        running.settle()
+        running.keep(receiver)
+        store.hand_over(running.now)
+        assert (store.gathering, journal.position) == (False, taken + 2), "the last one held little"
+
+
+def test_without_patience_nothing_is_gathered(tmp_path: Path) -> None:
+    with Running(tmp_path / "data") as running:
+        receiver = running.session()
+        for _ in range(3):
+            for _ in range(LOAD):
+                running.keep(receiver)
+            running.store.hand_over(running.now)
+            assert running.store.busy
+            running.settle()
 
 
 def test_a_message_that_was_quick_costs_no_commit(tmp_path: Path) -> None:

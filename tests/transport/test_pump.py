@@ -15,7 +15,7 @@ import trio
 from broker.core.ports import Refusal
 from broker.packets.encode import PINGRESP_PACKET, encode
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import Connack, Disconnect, Pingreq
+from broker.packets.types import MQTT_3_1_1, Connack, Disconnect, Pingreq
 from broker.transport.pump import ACCEPT_PAUSE, ACCEPTED_AT_ONCE, BUSY, LONG_LOOK, LOOK, WATERMARK_LOOK, Pump
 from broker.websocket.frames import BINARY, PING
 from tests.core.parts import Disorder, LateStore, limits, new_broker
@@ -506,6 +506,31 @@ async def test_it_looks_longer_while_there_is_traffic(running: Running) -> None:
     await client.aclose()
 
 
+async def test_a_store_that_gathers_is_asked_again_although_nothing_comes() -> None:
+    class Gathering(LateStore):
+        left = 3
+
+        def hand_over(self, now: float) -> bool:
+            self.left -= 1
+            self.gathering = self.patient and self.left > 0
+            return False if self.gathering else super().hand_over(now)
+
+    store = Gathering()
+    bench = Bench(store=store)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            running = Running(bench, nursery)
+            client = await running.client()
+            await client.send_all(connect(version=MQTT_3_1_1, clean_start=False))  # a durable Session
+            while not store.batches:  # noqa: ASYNC110 - what is waited for happens without an event
+                await trio.sleep(0.001)
+            assert store.left == 0
+            assert not store.patient, "elsewhere nobody would come back"
+            await client.aclose()
+            nursery.cancel_scope.cancel()
+    bench.close()
+
+
 async def test_an_authenticator_that_waits_stops_its_own_link_alone(running: Running) -> None:
     authenticator = running.bench.broker.authenticator = Waiting()
     client = await running.client()
@@ -661,13 +686,15 @@ async def test_what_comes_behind_a_connack_that_waits_is_not_read() -> None:
 async def test_a_link_that_is_held_may_end() -> None:
     store = LateStore()
     bench = Bench(store=store)
-    client = bench.client(bench.listen())
+    listener = bench.listen()
+    client, another = bench.client(listener), bench.client(listener)
     client.send(connect("c", 4, clean_start=False))
-    bench.advance(bench.limits.handshake_timeout)
-    assert client.end() == b""
+    another.send(connect("c", 4, clean_start=False))
+    assert client.end() == b"", "taken over before its CONNACK"
     client.close()
-    assert not bench.pump.links
     store.catch_up(bench.now)
     bench.pump.flush(bench.now)
     assert not bench.broker.arriving
+    bench.settle()
+    assert another.read() == b"\x20\x02\x01\x00"
     bench.close()
