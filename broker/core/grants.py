@@ -1,7 +1,8 @@
-"""What a Client may do: decided once at CONNECT, asked synchronously ever after."""
+"""What a Client may do: decided at CONNECT, asked synchronously ever after, and replaced as a whole when it changes."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from broker.packets.reasons import ReasonCode
@@ -16,12 +17,27 @@ if TYPE_CHECKING:
 class Grant:
     """Everything is allowed but what no Client may do: publish into `$SYS`.
 
-    Kinds of permission subclass this and set `everything` to False, which makes the core ask on each packet.
+    Kinds of permission subclass this and set `everything` to False, which makes the core ask on each packet and again
+    at each delivery.
+
+    `principal` is who owns the Sessions made under it: nobody else is let into them. It is "" for whoever has proved
+    nothing. After `expires_at`, monotonic seconds, the proof is worth nothing and the connection ends with 0x87. `data`
+    is the Authentication Data that goes with the success of an enhanced authentication.
     """
 
-    def __init__(self, user_name: str = "", everything: bool = True) -> None:
+    def __init__(
+        self,
+        user_name: str = "",
+        everything: bool = True,
+        principal: str = "",
+        expires_at: float = math.inf,
+        data: bytes = b"",
+    ) -> None:
         self.user_name = user_name
         self.everything = everything
+        self.principal = principal
+        self.expires_at = expires_at
+        self.data = data
 
     def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
         """SUCCESS, or the Reason Code (>= 0x80) of the refusal, for a message or a Will Message to `topic`."""
@@ -30,6 +46,10 @@ class Grant:
     def subscribe(self, topic_filter: str, qos: int) -> ReasonCode:
         """SUCCESS, or the Reason Code (>= 0x80) of the refusal, for a Topic Filter without its `$share` prefix."""
         return ReasonCode.SUCCESS
+
+    def may_deliver(self, topic: str) -> bool:
+        """Whether a message to `topic` may reach the Client, whatever it has subscribed to."""
+        return True
 
 
 class AllowAll:

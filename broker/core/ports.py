@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Awaitable
+    from typing import TypeAlias
 
     from broker.core.grants import Grant
     from broker.core.journal import Queued
@@ -18,17 +19,32 @@ if TYPE_CHECKING:
     from broker.packets.reasons import ReasonCode
     from broker.packets.types import Connect
 
+    Answer: TypeAlias = "Grant | Refusal | Challenge"
+
 
 class Peer:
     """Who is at the other end of a Network Connection, as far as the transport knows."""
 
-    __slots__ = ("address", "headers", "listener", "transport")
+    __slots__ = ("address", "certificate", "headers", "listener", "target", "transport")
 
     def __init__(self, address: str, transport: str, listener: str = "", headers: dict[str, str] | None = None) -> None:
         self.address = address  # "127.0.0.1:51234", "unix", "memory"
         self.transport = transport  # "tcp", "ws", "unix", "memory": statistics are split by this
         self.listener = listener
         self.headers = headers or {}  # of the WebSocket upgrade, names in lower case
+        self.target = ""  # of the WebSocket upgrade: path and query
+        self.certificate: Certificate | None = None  # of a Client that showed one, and only where it was verified
+
+
+class Certificate:
+    """Whom a Client's certificate names; the transport has verified it."""
+
+    __slots__ = ("alternative_names", "common_name", "distinguished_name")
+
+    def __init__(self, common_name: str, distinguished_name: str, alternative_names: tuple[str, ...]) -> None:
+        self.common_name = common_name  # of the subject; "" where it has none or more than one
+        self.distinguished_name = distinguished_name  # of the subject, as RFC 4514 writes it: "CN=a,O=b"
+        self.alternative_names = alternative_names  # DNS names, e-mail addresses and URIs, in their order
 
 
 class Refusal:
@@ -41,10 +57,30 @@ class Refusal:
         self.detail = detail
 
 
-class Authenticator(Protocol):
-    """Decides at CONNECT. May answer at once or return an awaitable; the link is paused meanwhile, nothing else is."""
+class Exchange(Protocol):
+    """An enhanced authentication under way (MQTT 5.0 section 4.12). It is asked once for each AUTH from the Client."""
 
-    def authenticate(self, connect: Connect, peer: Peer) -> Grant | Refusal | Awaitable[Grant | Refusal]: ...
+    def go_on(self, data: bytes) -> Answer | Awaitable[Answer]: ...
+
+
+class Challenge:
+    """The answer of an Authenticator that wants to hear more: an AUTH 0x18 with this Authentication Data."""
+
+    __slots__ = ("data", "exchange")
+
+    def __init__(self, data: bytes, exchange: Exchange) -> None:
+        self.data = data
+        self.exchange = exchange
+
+
+class Authenticator(Protocol):
+    """Decides at CONNECT. May answer at once or return an awaitable; the link is paused meanwhile, nothing else is.
+
+    A CONNECT with an Authentication Method comes here only where that one stands in `methods`, an attribute that an
+    Authenticator without enhanced authentication does not need; to all others a Challenge is no answer.
+    """
+
+    def authenticate(self, connect: Connect, peer: Peer) -> Answer | Awaitable[Answer]: ...
 
 
 class Store(Protocol):
