@@ -242,6 +242,15 @@ class LimitsConfig(_Table):
         ge=1,
         description="Most frames that one received WebSocket message may be cut into.",
     )
+    websocket_compression: bool = Field(
+        default=_LIMITS.websocket_compression,
+        description="Whether WebSocket messages are compressed with Clients that offer permessage-deflate.",
+    )
+    websocket_context_takeover: bool = Field(
+        default=_LIMITS.websocket_context_takeover,
+        description="Whether compression remembers earlier messages: small ones shrink more, and each Client costs up "
+        "to 80 KiB.",
+    )
     tcp_nodelay: bool = Field(
         default=_LIMITS.tcp_nodelay, description="Whether TCP_NODELAY is set: small packets leave at once."
     )

@@ -77,6 +77,8 @@ class Limits:
         self.websocket_ping_interval = 25.0  # seconds without traffic before the Server pings; 0 = never
         self.websocket_frame_bytes = 64 * 1024  # a flush is cut into frames of at most this payload
         self.websocket_fragments = 64  # of one message
+        self.websocket_compression = False  # permessage-deflate (RFC 7692) with Clients that offer it
+        self.websocket_context_takeover = False  # windows kept between messages: smaller, up to 80 KiB a Client
 
         # -- Sockets
         self.tcp_nodelay = True
