@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "demo": ("broker.cli.demo", "demo", "A broker, a fleet and a live table in one terminal."),
     "store": ("broker.cli.store", "store", "Look into a data folder: check, export, copy, compact, salvage."),
     "config": ("broker.cli.config", "config", "Show, explain and start a configuration."),
+    "certs": ("broker.cli.certs", "certs", "Make a development CA and certificates for TLS."),
     "check-config": ("broker.cli.config", "check_config", "Read the configuration and name every mistake."),
 }
 
