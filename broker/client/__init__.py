@@ -1,4 +1,4 @@
-"""A Trio MQTT client: 3.1, 3.1.1 and 5.0 over TCP, WebSocket, Unix sockets and any Trio stream.
+"""A Trio MQTT client: 3.1, 3.1.1 and 5.0 over TCP, WebSocket, TLS, Unix sockets and any Trio stream.
 
 async with connect("mqtt://127.0.0.1:1883") as client:
     await client.publish("kitchen/temperature", "21.5", qos=1)
@@ -18,6 +18,7 @@ from broker.client.errors import (
 )
 from broker.client.message import Acknowledgement, Message, Will
 from broker.client.messages import Messages
+from broker.client.tls import Tls
 from broker.client.url import Endpoint, parse
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PublishRefused",
     "Publishing",
     "SubscribeRefused",
+    "Tls",
     "Will",
     "connect",
     "parse",

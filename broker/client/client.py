@@ -25,6 +25,7 @@ from broker.client.messages import Messages
 from broker.client.protocol import Protocol, Settings, Unsubscription
 from broker.client.publications import Publication
 from broker.client.subscriptions import Subscription
+from broker.client.tls import as_tls, secure
 from broker.client.transport import Wire, connect_stream, upgrade
 from broker.client.url import parse
 from broker.packets.encode import publish_parts
@@ -33,9 +34,11 @@ from broker.packets.topics import SHARE_PREFIX, valid_topic_filter, valid_topic_
 from broker.packets.types import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, Connack, Properties, SubscriptionRequest
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from broker.client.tls import Tls
     from broker.packets.reasons import ReasonCode
 
 RECONNECT_SESSION_EXPIRY: Final = 300  # seconds that the Server keeps the Session of a Client that means to come back
@@ -281,6 +284,7 @@ def connect(
     url: str = "",
     *,
     stream: trio.abc.Stream | Callable[[], Awaitable[trio.abc.Stream]] | None = None,
+    tls: Tls | ssl.SSLContext | None = None,
     version: str = "5.0",
     client_identifier: str = "",
     clean_start: bool = True,
@@ -302,9 +306,10 @@ def connect(
 ) -> Connecting:
     """Connect to a Server: `async with connect("mqtt://127.0.0.1:1883") as client:`.
 
-    `url` is `mqtt://host:port`, `ws://host:port/path` or `unix:/path`; a user name and a password may stand in it.
-    `stream` is used instead of a socket of our own: a Trio stream, or an asynchronous function that opens one and is
-    called for every Network Connection; with a `ws:` URL a WebSocket is opened on it.
+    `url` is `mqtt://host:port`, `ws://host:port/path`, with TLS `mqtts://` or `wss://`, or `unix:/path`; a user name
+    and a password may stand in it. `tls` says what to trust and to show, see `Tls`; without it the authorities that
+    the system trusts. `stream` is used instead of a socket of our own: a Trio stream, or an asynchronous function that
+    opens one and is called for every Network Connection. TLS and WebSocket are opened on it where the URL has them.
 
     `version` is "5.0", "3.1.1" or "3.1". `clean_start` asks for a new Session at the first Network Connection (3.x:
     Clean Session, at every one). `session_expiry_interval` is how many seconds the Session outlives a Network
@@ -326,6 +331,12 @@ def connect(
     endpoint = parse(url) if url else None
     if endpoint is None and stream is None:
         raise ValueError("wanted: a URL or a stream")
+    trust = as_tls(tls)
+    context: ssl.SSLContext | None = None
+    if endpoint is not None and endpoint.secure:
+        context = trust.make_context(endpoint)
+    elif tls is not None:
+        raise ValueError("tls is for mqtts:// and wss://")
     backoff = (Backoff() if reconnect else None) if isinstance(reconnect, bool) else reconnect
     if isinstance(stream, trio.abc.Stream):
         backoff = None  # there is no second one
@@ -372,10 +383,12 @@ def connect(
                 opened = await stream()
             else:
                 assert endpoint is not None
-                opened = await connect_stream(endpoint)
+                opened = await connect_stream(endpoint, context, trust.server_name)
         except OSError as error:
             raise CannotConnect(f"{endpoint or 'stream'}: {error}") from error
-        if endpoint is None or endpoint.scheme != "ws":
+        if stream is not None and endpoint is not None and context is not None:
+            opened = await secure(opened, endpoint, context, trust.server_name)
+        if endpoint is None or not endpoint.websocket:
             return Wire(opened)
         try:
             return await upgrade(opened, endpoint, settings.version)

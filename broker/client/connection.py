@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from broker.client.tls import explain
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -149,4 +151,4 @@ class Connection:
                 await self._asked.wait()
 
     def _broken(self, error: Exception) -> None:
-        self._failure = self._protocol.gone(f"the Network Connection broke off ({error.__cause__ or error})")
+        self._failure = self._protocol.gone(f"the Network Connection broke off ({explain(error.__cause__ or error)})")

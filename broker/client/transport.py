@@ -1,4 +1,4 @@
-"""From an `Endpoint` to bytes: TCP, Unix sockets, and MQTT over WebSocket (section 6) on any Trio stream.
+"""From an `Endpoint` to bytes: TCP, TLS, Unix sockets, and MQTT over WebSocket (section 6) on any Trio stream.
 
 A `Wire` is what a Network Connection reads and writes. The frames of a WebSocket are a layer of it and no stream of
 their own: an answer to a Ping leaves with the next write, so that one task writes and no lock is needed.
@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from broker.client.errors import CannotConnect
+from broker.client.tls import Tls, explain, secure
 from broker.packets.types import MQTT_3_1
 from broker.websocket.client_handshake import ClientHandshake, HandshakeRefused
 from broker.websocket.frames import FrameDecoder, binary_frames
 
 if TYPE_CHECKING:
+    import ssl
+
     from broker.client.url import Endpoint
 
 FRAME_BYTES: Final = 64 * 1024  # payload of one frame that we send
@@ -60,21 +63,33 @@ class Wire:
             self.replies += self._frames.close()
 
 
-async def connect_stream(endpoint: Endpoint) -> trio.abc.Stream:
-    """A stream to a listening socket; OSError when there is none."""
+async def connect_stream(
+    endpoint: Endpoint, context: ssl.SSLContext | None = None, server_name: str = ""
+) -> trio.abc.Stream:
+    """A stream to a listening socket; OSError when there is none, CannotConnect when TLS fails.
+
+    `context` and `server_name` are those of `secure`; where TLS is spoken and there is none, the default of `Tls`.
+    """
     if endpoint.scheme == "unix":
         return await trio.open_unix_socket(endpoint.path)
-    return await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    stream: trio.abc.Stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    if endpoint.secure:
+        return await secure(stream, endpoint, context or Tls().make_context(endpoint), server_name)
+    return stream
 
 
 async def upgrade(stream: trio.abc.Stream, endpoint: Endpoint, version: int) -> Wire:
     """Open a WebSocket on `stream`; `CannotConnect` when that fails."""
     subprotocol = "mqttv3.1" if version == MQTT_3_1 else "mqtt"  # [MQTT-6.0.0-3]
-    handshake = ClientHandshake(endpoint.host, endpoint.port, endpoint.path, subprotocols=[subprotocol])
+    handshake = ClientHandshake(
+        endpoint.host, endpoint.port, endpoint.path, secure=endpoint.secure, subprotocols=[subprotocol]
+    )
     try:
         await stream.send_all(handshake.request)
         while not handshake.done:
             handshake.feed(bytes(await stream.receive_some()))
-    except (trio.BrokenResourceError, HandshakeRefused) as error:
+    except HandshakeRefused as error:
         raise CannotConnect(f"{endpoint}: {error}") from error
+    except trio.BrokenResourceError as error:
+        raise CannotConnect(f"{endpoint}: {explain(error.__cause__ or error)}") from error
     return Wire(stream, FrameDecoder(MESSAGE_BYTES, FRAGMENTS, server=False), handshake.leftover)

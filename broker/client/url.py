@@ -1,4 +1,4 @@
-"""Where a Server is: `mqtt://host:1883`, `ws://host:8080/mqtt`, `unix:/path`.
+"""Where a Server is: `mqtt://host:1883`, `ws://host:8080/mqtt`, the same with TLS (`mqtts`, `wss`), `unix:/path`.
 
 User name and password may stand in front of the host, percent-encoded; `str()` of an `Endpoint` leaves them out, so
 that it may be logged.
@@ -10,18 +10,17 @@ import re
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-DEFAULT_PORTS: Final = {"mqtt": 1883, "ws": 80}
+DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 DEFAULT_PATH: Final = "/mqtt"
-_OF_TLS: Final = ("mqtts", "wss")
 _ALIASES: Final = {"tcp": "mqtt"}
 _USER_INFORMATION: Final = re.compile("//[^/]*@")
 
 
 class Endpoint:
-    """A parsed URL. `scheme` is "mqtt", "ws" or "unix".
+    """A parsed URL. `scheme` is "mqtt", "mqtts", "ws", "wss" or "unix".
 
-    `path` is the request target of a WebSocket (with its query) or the path of a Unix socket; of `mqtt` it is what the
-    URL had, for those who name a topic there. `user_name` and `password` are None where the URL has none.
+    `path` is the request target of a WebSocket (with its query) or the path of a Unix socket; of `mqtt` and `mqtts` it
+    is what the URL had, for those who name a topic there. `user_name` and `password` are None where the URL has none.
     """
 
     __slots__ = ("host", "password", "path", "port", "scheme", "user_name")
@@ -43,6 +42,16 @@ class Endpoint:
         self.password = password
 
     @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.scheme in ("mqtts", "wss")
+
+    @property
+    def websocket(self) -> bool:
+        """Whether MQTT travels in WebSocket frames there."""
+        return self.scheme in ("ws", "wss")
+
+    @property
     def authority(self) -> str:
         """Host and port, an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -58,10 +67,8 @@ def parse(url: str) -> Endpoint:
     scheme = _ALIASES.get(scheme.lower(), scheme.lower())
     if colon and scheme == "unix":
         return _unix(shown, rest)
-    if scheme in _OF_TLS:
-        raise ValueError(f"{scheme}:// is not spoken here: open a trio.SSLStream and give it as stream=")
     if not rest.startswith("//") or scheme not in DEFAULT_PORTS:
-        raise ValueError(f"{shown!r} is none of mqtt://host:port, ws://host:port/path, unix:/path")
+        raise ValueError(f"{shown!r} is none of mqtt://host:port, ws://host:port/path, mqtts://, wss://, unix:/path")
     parts = urlsplit(url)
     host = parts.hostname
     if not host:
@@ -73,14 +80,14 @@ def parse(url: str) -> Endpoint:
     if parts.fragment:
         raise ValueError(f"{shown!r} has a fragment, which names nothing here")
     path = parts.path
-    if scheme == "ws":
+    if scheme in ("ws", "wss"):
         path = path or DEFAULT_PATH
         if parts.query:
             path = f"{path}?{parts.query}"
         if not path.isascii() or not path.isprintable() or " " in path:
             raise ValueError(f"{shown!r}: percent-encode the path")
     elif parts.query:
-        raise ValueError(f"{shown!r} has a query, which mqtt:// does not know")
+        raise ValueError(f"{shown!r} has a query, which {scheme}:// does not know")
     return Endpoint(
         scheme,
         host,

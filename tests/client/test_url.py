@@ -22,6 +22,8 @@ def fields(endpoint: Endpoint) -> tuple[str, str, int, str]:
         ("ws://host", ("ws", "host", 80, "/mqtt")),
         ("ws://host:8080/", ("ws", "host", 8080, "/")),
         ("ws://host:8080/a/b?token=x%20y", ("ws", "host", 8080, "/a/b?token=x%20y")),
+        ("mqtts://host", ("mqtts", "host", 8883, "")),
+        ("wss://host/a?b", ("wss", "host", 443, "/a?b")),
         ("unix:/run/broker.sock", ("unix", "", 0, "/run/broker.sock")),
         ("unix:///run/a%20b.sock", ("unix", "", 0, "/run/a b.sock")),
     ],
@@ -56,8 +58,8 @@ def test_text_may_be_logged() -> None:
         ("mqtt://host?a=b", "query"),
         ("ws://host/mqtt#x", "fragment"),
         ("ws://host/a b", "percent-encode"),
-        ("mqtts://host", "stream="),
-        ("wss://host", "stream="),
+        ("mqtts://host?a=b", "query, which mqtts:// does not know"),
+        ("wss://host/a b", "percent-encode"),
         ("unix:run/x", "whole path"),
     ],
 )
@@ -70,3 +72,18 @@ def test_an_error_shows_no_password() -> None:
     with pytest.raises(ValueError, match="ort") as caught:
         parse("mqtt://user:secret@host:port")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "secure", "websocket"),
+    [
+        ("mqtt://h", False, False),
+        ("mqtts://h", True, False),
+        ("ws://h", False, True),
+        ("wss://h", True, True),
+        ("unix:/h", False, False),
+    ],
+)
+def test_what_lies_between(url: str, secure: bool, websocket: bool) -> None:
+    endpoint = parse(url)
+    assert (endpoint.secure, endpoint.websocket) == (secure, websocket)
