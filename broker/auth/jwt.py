@@ -192,7 +192,7 @@ class JwtMethod:
             if name in claims and not _is_time(claims[name]):
                 return Denied(f"the token's claim {name} is no number")
         user_name = claims.get(self._user_claim)
-        if not isinstance(user_name, str) or not _is_name(user_name):
+        if not isinstance(user_name, str) or not is_name(user_name):
             return Denied("the token's claim for the user name is missing or no name")
         if self._match_user_name and connect.user_name and connect.user_name != user_name:
             return Denied("the user name in CONNECT is not that of the token")
@@ -216,7 +216,7 @@ class JwtMethod:
             value = value[name]
         names: Iterable[Any] = value.split(" ") if isinstance(value, str) else value if isinstance(value, list) else [0]
         roles = tuple(name for name in names if name != "")
-        return roles if all(isinstance(name, str) and _is_name(name) for name in roles) else None
+        return roles if all(isinstance(name, str) and is_name(name) for name in roles) else None
 
     def _ready(self, key: Key) -> _Ready:
         called = f"the {key.algorithm!a} key" + (f" {key.kid!a}" if key.kid else "")
@@ -283,7 +283,7 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
     """Whether this may be a user name or a role: some text without controls, and one that has an UTF-8 form."""
     if not name or _CONTROLS.search(name):
         return False
