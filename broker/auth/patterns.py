@@ -70,7 +70,7 @@ class Extent:
         return all(level in ("+", name) for level, name in zip(levels, asked, strict=False))
 
     def meets(self, asked: list[str]) -> bool:
-        """Whether some topic that the Topic Filter of these levels matches is one of them; one of no character counts."""
+        """Whether some topic that the Topic Filter of these levels matches is one of them."""
         levels = self._levels
         asked_open = asked[-1] == "#"
         count = len(asked) - asked_open
