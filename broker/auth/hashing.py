@@ -142,7 +142,9 @@ class Pbkdf2:
         return f"{self.iterations:,} iterations"
 
     def verify(self, password: bytes) -> bool:
-        return hmac.compare_digest(hashlib.pbkdf2_hmac("sha512", password, self._salt, self.iterations), self._digest)
+        computed = hashlib.pbkdf2_hmac("sha512", password, self._salt, self.iterations)
+        # HMAC fills a key up with NULs, so it cannot tell "x" from "x\0"; no password of mosquitto_passwd ends in one
+        return hmac.compare_digest(computed, self._digest) and not password.endswith(b"\0")
 
     def decoy(self, seed: bytes) -> Pbkdf2:
         return Pbkdf2(self.iterations, seed[:12], seed)
