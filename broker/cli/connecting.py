@@ -14,6 +14,8 @@ from broker.packets.types import MQTT_3_1, MQTT_3_1_1, MQTT_5_0
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.client import Tls
+
 _VERSIONS: Final = {
     "5": MQTT_5_0,
     "5.0": MQTT_5_0,
@@ -24,7 +26,8 @@ _VERSIONS: Final = {
     "3.1": MQTT_3_1,
     "3": MQTT_3_1,
 }
-_PORTS: Final = {"mqtt": 1883, "ws": 80}
+_PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+_SECURE: Final = ("mqtts", "wss")
 NEVER: Final = 0xFFFFFFFF  # a Session Expiry Interval that does not end [MQTT-3.1.2.11.2]
 
 
@@ -81,18 +84,33 @@ class Target:
     clean_start: bool = True
     session_expiry_interval: int = 0
     will: WillOptions | None = None
+    tls: Tls | None = None
 
 
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_TLS_OPTIONS: Final = (
+    click.option("--cafile", type=_FILE, metavar="FILE", help="Trust this CA (PEM) for TLS, and no other."),
+    click.option("--cert", type=_FILE, metavar="FILE", help="Our own certificate (PEM), for a broker that wants one."),
+    click.option("--key", type=_FILE, metavar="FILE", help="Its key (PEM)."),
+    click.option("--key-password-file", type=_FILE, metavar="FILE", help="What decrypts the key."),
+    click.option(
+        "--insecure",
+        is_flag=True,
+        help="Take any certificate, or with --cafile any that it signed: no protection against who is between.",
+    ),
+)
+TLS_PARAMETERS: Final = ("cafile", "cert", "key", "key_password_file", "insecure")
 _OPTIONS: Final = (
     click.option(
-        "-L", "--url", metavar="URL", help="mqtt://[user[:password]@]host[:port][/topic], or ws:// with a path."
+        "-L", "--url", metavar="URL", help="mqtt[s]://[user[:password]@]host[:port][/topic], or ws[s]:// with a path."
     ),
     click.option("-h", "--host", metavar="HOST", help="Defaults to 127.0.0.1."),
-    click.option("-p", "--port", type=click.IntRange(1, 65535), metavar="PORT", help="Defaults to 1883."),
+    click.option("-p", "--port", type=click.IntRange(1, 65535), metavar="PORT", help="Defaults to 1883; 8883 is TLS."),
     click.option("--unix", metavar="PATH", help="Connect to a Unix domain socket."),
     click.option("-u", "--username", metavar="NAME", envvar="BROKER_USERNAME"),
     click.option("-P", "--pw", metavar="PASSWORD", help="Others see it in the process list; better --password-file."),
-    click.option("--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE"),
+    click.option("--password-file", type=_FILE, metavar="FILE"),
+    *_TLS_OPTIONS,
     click.option(
         "-i", "--id", "client_identifier", metavar="ID", help="Client Identifier; else the broker assigns one."
     ),
@@ -127,6 +145,7 @@ CONNECTION_PARAMETERS: Final = frozenset(
         *("url", "host", "port", "unix", "username", "pw", "password_file", "client_identifier", "id_prefix"),
         *("keepalive", "version", "keep_session", "session_expiry_interval"),
         *("will_topic", "will_payload", "will_qos", "will_retain"),
+        *TLS_PARAMETERS,
     }
 )
 
@@ -136,6 +155,45 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def tls_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add those of TLS alone; `tls_of` makes a Tls of what they collect."""
+    for option in reversed(_TLS_OPTIONS):
+        command = option(command)
+    return command
+
+
+def tls_of(
+    *, cafile: Path | None, cert: Path | None, key: Path | None, key_password_file: Path | None, insecure: bool
+) -> Tls | None:
+    """None where nothing was said. Raises click.UsageError."""
+    if not (cafile or cert or key or key_password_file or insecure):
+        return None
+    from broker.client import Tls
+
+    if key is not None and cert is None:
+        raise click.UsageError("--key is of no use without its certificate: --cert.")
+    if key_password_file is not None and cert is None:
+        raise click.UsageError("--key-password-file is of no use without --cert and --key.")
+    password = None if key_password_file is None else _secret("--key-password-file", key_password_file)
+    return Tls(ca_file=cafile, certificate=cert, key=key, key_password=password, insecure=insecure)
+
+
+def check_tls(tls: Tls | None, *urls: str) -> None:
+    """That what was said of TLS has a URL of TLS to be for; click.UsageError otherwise."""
+    if tls is not None and not any(url.partition(":")[0] in _SECURE for url in urls):
+        first = next(iter(urls), "the URL")
+        scheme = "wss" if first.startswith("ws:") else "mqtts"
+        raise click.UsageError(f"Options of TLS were given, and {first} is without it: say {scheme}://.")
+
+
+def _secret(option: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise click.UsageError(f"{option} {path}: {said}.") from error
 
 
 def target(
@@ -157,8 +215,15 @@ def target(
     will_payload: str | None,
     will_qos: int,
     will_retain: bool,
+    cafile: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
+    key_password_file: Path | None = None,
+    insecure: bool = False,
 ) -> Target:
     """Raises click.UsageError where the options contradict each other. `BROKER_URL` stands in for all of -L -h -p.
+
+    With -h and -p it is TLS where an option says so, or the port is 8883.
 
     What was given empty, an unset variable of a shell perhaps, is no default: it may be another broker that was meant.
     """
@@ -172,20 +237,19 @@ def target(
         url = os.environ.get("BROKER_URL") or None
     if unix:
         url = f"unix:{unix}"
+    tls = tls_of(cafile=cafile, cert=cert, key=key, key_password_file=key_password_file, insecure=insecure)
     if url is None:
         host = host or "127.0.0.1"
-        url = f"mqtt://{f'[{host}]' if ':' in host else host}:{port or 1883}"
+        scheme = "mqtts" if tls is not None or port == _PORTS["mqtts"] else "mqtt"
+        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port or _PORTS[scheme]}"
     base, topic, user_name, password = split_url(url)
+    check_tls(tls, base)
     if username is not None:
         user_name = username
     if pw is not None and password_file is not None:
         raise click.UsageError("-P and --password-file each give a password; give one.")
     if password_file is not None:
-        try:
-            password = password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            said = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-            raise click.UsageError(f"--password-file {password_file}: {said}.") from error
+        password = _secret("--password-file", password_file)
     password = pw if pw is not None else password or os.environ.get("BROKER_PASSWORD")
     if id_prefix is not None:
         if client_identifier is not None:
@@ -212,14 +276,15 @@ def target(
         clean_start=not keep_session,
         session_expiry_interval=session_expiry_interval,
         will=will,
+        tls=tls,
     )
 
 
 def split_url(url: str) -> tuple[str, str, str | None, str | None]:
     """`url` without user and topic, the topic, the user name, the password.
 
-    What follows the host is the topic in mqtt:// (as mosquitto reads it, letter by letter: '#' and '?' are no
-    delimiters there), and the path of the upgrade request in ws://. Raises click.UsageError.
+    What follows the host is the topic in mqtt:// and mqtts:// (as mosquitto reads it, letter by letter: '#' and '?' are
+    no delimiters there), and the path of the upgrade request in ws:// and wss://. Raises click.UsageError.
     """
     from urllib.parse import unquote
 
@@ -230,16 +295,14 @@ def split_url(url: str) -> tuple[str, str, str | None, str | None]:
         if not path:
             raise click.UsageError(f"'{url}' names no socket: unix:/path/to/socket")
         return f"unix:{path}", "", None, None
-    if scheme in ("mqtts", "wss"):
-        raise click.UsageError(f"'{url}' needs TLS, which this version does not speak.")
     if scheme not in _PORTS or not rest.startswith("//"):
-        raise click.UsageError(f"'{url}' begins with none of mqtt://, ws:// and unix:")
+        raise click.UsageError(f"'{url}' begins with none of mqtt://, mqtts://, ws://, wss:// and unix:")
     authority, slash, path = rest[2:].partition("/")
     user, at, address = authority.rpartition("@")
     user_name, _, password = user.partition(":")
     host, port = _split_address(url, address, _PORTS[scheme])
     base = f"{scheme}://{host}:{port}"
-    if scheme == "ws":
+    if scheme in ("ws", "wss"):
         base += f"/{path}" if slash else "/mqtt"
         path = ""
     return base, path, unquote(user_name) if at else None, unquote(password) if ":" in user else None

@@ -112,6 +112,8 @@ def probe(
         password_file=password_file,
         **_NOT_SAID,
     )
+    if where.url.startswith(("mqtts:", "wss:")):
+        raise click.UsageError(f"'{where.url}' needs TLS, which this version does not speak.")
     from broker.cli.running import run
     from broker.probe.checks import CHECKS, choose
     from broker.probe.machine import probe as put_to_the_test

@@ -1,4 +1,4 @@
-"""`broker pub`: publish messages, with mosquitto_pub's flags, over TCP, WebSocket and Unix sockets."""
+"""`broker pub`: publish messages, with mosquitto_pub's flags, over TCP, TLS, WebSocket and Unix sockets."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ Examples:
   broker pub -L ws://127.0.0.1:8080/mqtt -t home/lamp -m '{"on": true}' --encode msgpack
   broker pub -L mqtt://127.0.0.1/log -l < /var/log/syslog
   broker pub -t home/lamp -n -r                          (clears the retained message)
+  broker pub -L mqtts://broker.example --cafile ca.crt -t home/lamp -m on
 
 \b
 Exit codes: 0 done (QoS 1 and 2: acknowledged), 1 failure, 2 usage, 4 cannot connect, 5 refused, 130 Ctrl-C.

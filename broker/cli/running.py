@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager
+from ssl import SSLError
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -106,7 +107,12 @@ def _cause(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-        if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        if (
+            isinstance(cause, OSError)
+            and not isinstance(cause, SSLError)
+            and cause.errno is not None
+            and cause.errno > 0
+        ):
             said = os.strerror(cause.errno)
             hint = " Is a broker running there? 'broker serve' starts one." if cause.errno == errno.ECONNREFUSED else ""
             return hint if said in str(error) else f": {said}.{hint}"
@@ -162,6 +168,7 @@ async def client_of(
             user_name=target.user_name,
             password=target.password,
             will=will,
+            tls=target.tls,
             user_properties=given.user_properties,
             request_response_information=given.request_response_information == 1,
             request_problem_information=given.request_problem_information != 0,

@@ -162,9 +162,11 @@ def simulate(
 
     for url in urls:
         try:
-            parse(url)
+            endpoint = parse(url)
         except ValueError as error:
             raise click.UsageError(f"--url: {error}.") from error
+        if endpoint.secure:
+            raise click.UsageError(f"--url: {endpoint.scheme}:// is not spoken here.")
     check_prefix(prefix)
     wishes = Wishes(encoding=encoding, qos=qos, retain=retain, rate=rate, flaky=flaky, prefix=prefix)
     try:

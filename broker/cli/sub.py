@@ -35,6 +35,7 @@ _RETAIN_HANDLING = {"always": 0, "new": 1, "never": 2}
     epilog="""\b
 Examples:
   broker sub -v -t 'home/#'
+  broker sub -L mqtts://broker.example -u me --password-file secret -t 'home/#'
   broker sub -L ws://127.0.0.1:8080/mqtt -t 'home/#' -o pretty
   broker sub -t 'home/+/power' -C 1 -W 5                 (exit code 27 when none came in 5 s)
   broker sub -t '#' -F '@H:@M:@S %t q%q r%r %l bytes: %x'

@@ -18,6 +18,7 @@ from broker.cli import cli
 from broker.config import Config, LimitsConfig, ListenerConfig
 from broker.packets.decode import Decoder, DecoderLimits
 from broker.packets.types import Connect, ControlPacket
+from tests.secured import Papers, Secured, secured_in_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +81,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert not thread.is_alive()
     if found.ended is not None:
         raise found.ended
+
+
+@pytest.fixture(scope="session")
+def behind_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A broker that wants a certificate of its Clients."""
+    papers = Papers(tmp_path_factory.mktemp("papers"))
+    with secured_in_a_thread(papers, client_ca=papers.ca) as found:
+        yield found
 
 
 class Command:

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from broker.cli.connecting import NEVER, Target, WillOptions, connection_options, split_url, target
+from broker.client import Tls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,10 +47,30 @@ def parse(*words: str, environment: dict[str, str | None] | None = None) -> Targ
         ("-L mqtt://[::1]:7", "mqtt://[::1]:7"),
         ("-L mqtt://[::1]", "mqtt://[::1]:1883"),
         ("-L unix:///run/b.sock", "unix:/run/b.sock"),
+        ("-L mqtts://h", "mqtts://h:8883"),
+        ("-L mqtts://h:7/a/b", "mqtts://h:7"),
+        ("-L wss://h", "wss://h:443/mqtt"),
+        ("-L WSS://h:7/a?b", "wss://h:7/a?b"),
+        ("-h h -p 8883", "mqtts://h:8883"),
+        ("-h h --insecure", "mqtts://h:8883"),
+        (f"-p 7 --cafile {__file__}", "mqtts://127.0.0.1:7"),
     ],
 )
 def test_where(words: str, url: str) -> None:
     assert parse(*words.split()).url == url
+
+
+def test_what_is_said_of_tls(tmp_path: Path) -> None:
+    assert parse("-L", "mqtts://h").tls is None
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    one, two, three = (tmp_path / name for name in "abc")
+    for path in (one, two, three):
+        path.touch()
+    words = ["--cafile", one, "--cert", two, "--key", three, "--key-password-file", secret]
+    found = parse("-L", "wss://h", *map(str, words))
+    assert found.tls == Tls(ca_file=one, certificate=two, key=three, key_password="s3cret")
+    assert parse("-p", "8883", "--insecure").tls == Tls(insecure=True)
 
 
 def test_a_url_may_name_user_password_and_topic() -> None:
@@ -120,7 +141,12 @@ def test_a_password_out_of_a_file(tmp_path: Path) -> None:
         ("--unix /x -h h", "-h and --unix each say where to connect"),
         ("-L http://h", "begins with none of mqtt://"),
         ("-L h:1883", "begins with none of mqtt://"),
-        ("-L mqtts://h", "needs TLS, which this version does not speak"),
+        ("-L mqtt://h --insecure", "Options of TLS were given, and mqtt://h:1883 is without it: say mqtts://."),
+        ("-L ws://h --insecure", "ws://h:80/mqtt is without it: say wss://."),
+        ("--unix /x --insecure", "unix:/x is without it"),
+        ("--cafile /nowhere/at/all", "does not exist"),
+        (f"--key {__file__}", "--key is of no use without its certificate: --cert."),
+        (f"--key-password-file {__file__}", "is of no use without --cert and --key"),
         ("-L mqtt://h:port", "'port' in 'mqtt://h:port' is no port"),
         ("-L mqtt://h:70000", "is no port"),
         ("-L mqtt://:7", "names no host"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Command, Served
+    from tests.secured import Secured
 
 
 @pytest.fixture
@@ -240,3 +241,47 @@ def test_more_than_the_broker_takes(command: Command, served: Served, topic: str
     result = command("pub", "-L", served.mqtt, "-t", topic, "--size", "2MiB", "-q", "1")
     assert result.exit_code == 5
     assert "0x95 packet too large" in result.stderr
+
+
+@pytest.mark.parametrize("way", ["mqtts", "wss"])
+def test_over_tls(command: Command, behind_tls: Secured, topic: str, way: str) -> None:
+    papers = behind_tls.papers
+    to = ["-L", getattr(behind_tls, way), "-t", topic, "--cafile", str(papers.ca)]
+    ours = ["--cert", str(papers.client_certificate), "--key", str(papers.client_key)]
+    result = command("pub", *to, *ours, "-s", "-r", "-q", "1", stdin=b"x" * 100_000)
+    assert (result.exit_code, result.stderr) == (0, "")
+    result = command("sub", *to, *ours, "-C", "1", "-W", "10", "-F", "%l")
+    assert (result.exit_code, result.stdout) == (0, "100000\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("", 4, "authority that is unknown here: name its CA with --cafile (ca_file)"),
+        ("--cafile {ca}", 4, "the Server wants a certificate of ours: --cert and --key"),
+        ("--insecure", 4, "the Server wants a certificate of ours: --cert and --key"),
+        ("--cafile {client_key}", 2, "client.key holds no certificate in PEM."),
+        ("--cafile {ca} --cert {client_certificate} --key {key}", 2, "do not belong together."),
+    ],
+)
+def test_no_tls(command: Command, behind_tls: Secured, words: str, code: int, said: str) -> None:
+    given = words.format(**vars(behind_tls.papers)).split()
+    result = command("pub", "-L", behind_tls.mqtts, "-t", "a", "-n", *given)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == (1 if code == 4 else 4)
+
+
+def test_tls_with_a_broker_that_has_none(command: Command, served: Served) -> None:
+    result = command("pub", "-L", served.mqtt.replace("mqtt:", "mqtts:"), "-t", "a", "-n")
+    assert result.exit_code == 4
+    assert "does it speak TLS at this port?" in result.stderr
+
+
+def test_insecure_is_said_loudly(behind_tls: Secured) -> None:
+    papers = behind_tls.papers
+    ours = ["--cert", str(papers.client_certificate), "--key", str(papers.client_key)]
+    with Process("pub", "-L", behind_tls.mqtts, "-t", "a", "-n", "--insecure", *ours) as process:
+        code, out, err = process.wait()
+    assert (code, out) == (0, b"")
+    assert err.decode() == f"{behind_tls.mqtts}: the certificate is NOT checked: anybody may be at the other end\n"

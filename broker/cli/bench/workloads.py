@@ -82,9 +82,11 @@ def places(options: Mapping[str, Any], *, several: bool = False) -> list[Place]:
             will_retain=False,
         )
         try:
-            parse(where.url)
+            secure = parse(where.url).secure
         except ValueError as error:
             raise click.UsageError(f"{error}.") from error
+        if secure:
+            raise click.UsageError(f"'{url}' needs TLS, which this version does not speak.")
         found.append(
             Place(url=where.url, label=label, topic=where.topic, username=where.user_name, password=where.password)
         )

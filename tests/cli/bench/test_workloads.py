@@ -218,7 +218,7 @@ def test_names() -> None:
     ("words", "several", "said"),
     [
         ("-L mqtt://a -L ws://b", False, "One URL at a time; there are 2. 'broker bench compare' runs"),
-        ("-L http://h", False, "'http://h' begins with none of mqtt://, ws:// and unix:"),
+        ("-L http://h", False, "'http://h' begins with none of mqtt://, mqtts://, ws://, wss:// and unix:"),
         ("-L mqtts://h", False, "'mqtts://h' needs TLS, which this version does not speak."),
         ("-L x=wss://h", True, "'wss://h' needs TLS"),
         ("-L x=h", True, "'h' begins with none of"),
