@@ -54,6 +54,7 @@ class Service:
         self.at_once = 0
         self.most_at_once = 0
         self.delay = 0.0
+        self.keeps = True  # a connection, after an answer
         self.url = ""
 
     async def serve(self, stream: trio.abc.Stream) -> None:
@@ -93,7 +94,7 @@ class Service:
             await stream.send_all(answer if isinstance(answer, bytes) else reply(answer))
         finally:
             self.at_once -= 1
-        return True
+        return self.keeps
 
 
 @asynccontextmanager
@@ -451,6 +452,27 @@ async def test_a_client_that_went_away_gives_its_place_free() -> None:
         service.answers = [ALLOW]
         with trio.fail_after(10):
             assert isinstance(await ask(method), Identity)
+
+
+async def test_no_place_is_lost_whenever_clients_go_away() -> None:
+    service = Service({**ALLOW, "cache": 0})
+    service.delay = 0.002
+    async with asking(service, concurrency=2, timeout=30.0) as method:
+        for number in range(40):
+            with trio.move_on_after(number * 0.0003):
+                await crowd(method, 3)
+        with trio.fail_after(10):
+            assert all(isinstance(verdict, Identity) for verdict in await crowd(method, 6))
+        assert method.failures == 0
+
+
+async def test_a_service_that_keeps_no_connection_is_as_good() -> None:
+    service = Service({**ALLOW, "cache": 0})
+    service.keeps = False
+    async with asking(service) as method:
+        for _ in range(5):
+            assert isinstance(await ask(method), Identity)
+        assert service.connections == 5
 
 
 async def test_nothing_is_connected_before_it_is_asked() -> None:
