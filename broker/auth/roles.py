@@ -26,6 +26,8 @@ from broker.packets.reasons import ReasonCode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from broker.auth.methods import Identity
+
 EVERYBODY: Final = "*"
 ANONYMOUS: Final = "anonymous"
 REMEMBERED: Final = 4096  # topics in a memory that Clients share
@@ -321,6 +323,12 @@ class Roles:
             return Grant(user_name, True, principal, expires_at, data)
         permissions = self.permissions(user_name, client_identifier, extra_roles)
         return RoleGrant(permissions, user_name, principal, expires_at, data)
+
+    def grant_to(self, identity: Identity | None, client_identifier: str, data: bytes = b"") -> Grant:
+        """What somebody may do who has proved that, or None for nothing; principal and end are left to the caller."""
+        if identity is None:
+            return self.grant("", client_identifier, data=data)
+        return self.grant(identity.user_name, client_identifier, identity.roles, data=data)
 
 
 def policy(roles: Iterable[RoleLike]) -> Roles:

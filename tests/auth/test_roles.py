@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.auth.methods import Identity
 from broker.auth.roles import (
     REMEMBERED,
     REMEMBERED_ALONE,
@@ -254,6 +255,17 @@ def test_roles_that_the_proof_names_count() -> None:
     grant = Roles([Role("writer", Rules(["a"]))]).grant("ann", "c1", ("writer", "unknown"))
     assert grant.publish("a", 0, False) == YES
     assert Roles([Role("writer", Rules(["a"]))]).grant("ann", "c1", ("unknown",)).publish("a", 0, False) == NO
+
+
+def test_an_identity_gets_what_its_user_name_and_its_roles_give() -> None:
+    roles = [Role("own", Rules(["%u/#"])), Role("token", Rules(["t"])), Role("none", Rules(["n"]))]
+    found = Roles(roles, {"*": ["own"], "anonymous": ["none"]})
+    grant = found.grant_to(Identity("ann", "jwt", ("token",)), "c1", b"data")
+    assert [grant.publish(topic, 0, False) for topic in ("ann/x", "t", "n")] == [YES, YES, NO]
+    assert (grant.user_name, grant.data) == ("ann", b"data")
+    nobody = found.grant_to(None, "c1", b"")
+    assert [nobody.publish(topic, 0, False) for topic in ("ann/x", "t", "n")] == [NO, NO, YES]
+    assert nobody.user_name == ""
 
 
 def memory(grant: Grant) -> dict[str, bool]:
