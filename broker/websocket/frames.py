@@ -6,6 +6,8 @@ The law of this file:
    uses, payload is handed on as it comes and never kept: a decoder holds at most one unfinished header or control
    frame (139 bytes), whatever a peer promises.
 2. A violation is answered once, with a Close frame that names it; from then on the input is ignored.
+3. A compressed message is inflated a step at a time, and `maximum` holds for what comes out as for what comes in. What
+   one read would inflate to beyond a step stays in its compressed form until it is asked for.
 
 MQTT takes the payloads of all binary messages as one stream of bytes: neither frames nor messages mean anything to it
 [MQTT-6.0.0-2]. So `feed` returns joined payload, not messages. The other mode, `messages=True`, keeps whole text and
@@ -19,9 +21,13 @@ from __future__ import annotations
 
 import codecs
 import os
-from typing import Final
+import zlib
+from typing import TYPE_CHECKING, Final
 
 from broker.websocket.mask import apply_mask
+
+if TYPE_CHECKING:
+    from broker.websocket.deflate import Inflater
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -39,6 +45,9 @@ INVALID_DATA: Final = 1007
 POLICY_VIOLATION: Final = 1008
 MESSAGE_TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
+
+INFLATE_STEP: Final = 64 * 1024  # bytes that one call may give of compressed messages, or little more than twice that
+_INFLATE_PIECE: Final = 4096  # bytes unmasked and inflated at a time; a multiple of the masking key's four
 
 _SHORT_HEADERS: Final = [bytes((0x80 | BINARY, length)) for length in range(126)]
 _keys: Final[list[bytes]] = []
@@ -127,14 +136,18 @@ class FrameDecoder:
     `fragments` bounds how many frames a message may have, empty ones too. A Server (`server=True`) demands masked
     frames and answers unmasked, a Client the reverse. With `messages=True` nothing is streamed: `feed` returns no
     bytes, text is allowed and checked as it comes, and `take_messages` gives (opcode, payload) of the whole messages.
+
+    With an `inflater` permessage-deflate is agreed on. Then call `more` after each `feed` while `pending` is set.
     """
 
     __slots__ = (
         "_close_sent",
+        "_deflated",
         "_final",
         "_fragmented",
         "_fragments",
         "_held",
+        "_inflated",
         "_mask",
         "_messages",
         "_opcode",
@@ -142,15 +155,17 @@ class FrameDecoder:
         "_remaining",
         "_replies",
         "_size",
+        "_step",
         "_utf8",
         "close_code",
         "close_reason",
         "closed",
         "fragments",
+        "inflater",
         "maximum",
         "messages",
+        "pending",
         "pongs_received",
-        "reserved_bits",
         "server",
         "violation",
     )
@@ -160,7 +175,8 @@ class FrameDecoder:
         self.fragments: int = fragments
         self.server: bool = server
         self.messages: bool = messages
-        self.reserved_bits: int = 0  # of the first byte (0x70) that a negotiated extension gave a meaning to
+        self.inflater: Inflater | None = None  # of compressed messages, where they are agreed on
+        self.pending: bool = False  # more payload can be had of what was fed
 
         self.closed: bool = False  # a Close came, or a violation was met: nothing is read any more
         self.close_code: int | None = None  # the code that the peer sent, or that of its violation
@@ -176,6 +192,9 @@ class FrameDecoder:
         self._opcode: int = BINARY  # of the message being read
         self._fragments: int = 0  # frames of that message so far
         self._size: int = 0  # payload bytes of that message so far, promised ones included
+        self._deflated: bool = False  # that message is compressed
+        self._inflated: int = 0  # bytes that came out of it so far
+        self._step: int = 0  # bytes that came out of compressed messages in this step
         self._parts: list[bytes] = []
         self._messages: list[tuple[int, bytes]] = []
         self._replies: list[bytes] = []
@@ -260,6 +279,11 @@ class FrameDecoder:
         parts.clear()
         return payload
 
+    def more(self) -> bytes:
+        """The next payload bytes of what was fed before, while `pending`."""
+        self.pending = False
+        return self.feed(b"")
+
     def _frame(self, data: bytes, position: int, end: int) -> int:
         """Read the frame at `position`; return where to go on, or -1 for a violation or when more must come first.
 
@@ -270,7 +294,7 @@ class FrameDecoder:
         opcode = first & 0x0F
         final = first & 0x80 != 0
         length = second & 0x7F
-        if first & 0x70 & ~self.reserved_bits:
+        if first & 0x70 and (first & 0x30 or self.inflater is None or opcode == CONTINUATION or opcode >= CLOSE):
             return self._fail(PROTOCOL_ERROR, "a reserved bit is set")
         if (second & 0x80 != 0) != self.server:
             return self._fail(PROTOCOL_ERROR, "the frame is not masked" if self.server else "the frame is masked")
@@ -332,6 +356,8 @@ class FrameDecoder:
             return stop
         if opcode != CONTINUATION:
             self._opcode = opcode
+            self._deflated = first & 0x40 != 0
+            self._inflated = 0
         self._size = size
         self._fragments = fragments
         self._fragmented = not final
@@ -342,6 +368,8 @@ class FrameDecoder:
 
     def _payload(self, data: bytes, start: int, end: int) -> int:
         """Hand on what is there of the current data frame's payload; return where it stops."""
+        if self._deflated:
+            return self._inflate(data, start, end)
         length = self._remaining
         stop = start + length
         if stop > end:
@@ -362,6 +390,55 @@ class FrameDecoder:
         if self.messages and self._final and self._remaining == 0:
             self._message_ended()
         return stop
+
+    def _inflate(self, data: bytes, start: int, end: int) -> int:
+        """`_payload` of a compressed message; behind a whole step the rest is held, and `pending` says so."""
+        inflater = self.inflater
+        assert inflater is not None
+        stop = min(start + self._remaining, end)
+        try:
+            while start < stop:
+                if self._step >= INFLATE_STEP:
+                    self._step = 0
+                    self._held = data[start:end]
+                    self.pending = True
+                    return end
+                piece = data[start : min(start + _INFLATE_PIECE, stop)]
+                mask = self._mask
+                if self.server:
+                    piece = apply_mask(piece, mask)
+                # One byte more than is allowed, for it to be seen.
+                room = max(1, min(INFLATE_STEP, self.maximum - self._inflated + 1))
+                inflated = inflater.inflate(piece, room)
+                taken = len(piece) - inflater.unread
+                start += taken
+                self._remaining -= taken
+                turn = taken & 3
+                if turn:
+                    self._mask = mask[turn:] + mask[:turn]
+                if not self._take_inflated(inflated):
+                    return -1
+            if self._final and self._remaining == 0:
+                if not self._take_inflated(inflater.end(max(1, self.maximum - self._inflated + 1))):
+                    return -1
+                if self.messages:
+                    self._message_ended()
+        except zlib.error:
+            return self._fail(INVALID_DATA, "compressed data that cannot be read")
+        return start
+
+    def _take_inflated(self, piece: bytes) -> bool:
+        """Hand on what came out of a compressed message, unless the message has become too large."""
+        length = len(piece)
+        if length == 0:
+            return True
+        self._inflated += length
+        self._step += length
+        if self._inflated > self.maximum:
+            self._fail(MESSAGE_TOO_BIG, f"a compressed message of more than {self.maximum} bytes")
+            return False
+        self._parts.append(piece)
+        return self._opcode != TEXT or self._is_utf8(piece, False)
 
     def _message_ended(self) -> None:
         if self._opcode == TEXT and not self._is_utf8(b"", True):

@@ -26,6 +26,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from broker.websocket.deflate import Agreement, BadOffer, negotiate
 from broker.websocket.origins import origins_of
 from broker.websocket.pages import UPGRADE_REQUIRED, HttpRequest, answer, respond
 from broker.websocket.upgrade import ordinary_upgrade
@@ -86,10 +87,14 @@ class HttpDoor:
 
     `paths` are those of the WebSocket endpoint; `subprotocols` in order of preference, of which the first that the
     Client offers is taken; `origins` as in `broker.websocket.origins`; `head_bytes` bounds the head. `secure` says that
-    the connection is TLS of ours, `loopback` that it came in at a loopback address.
+    the connection is TLS of ours, `loopback` that it came in at a loopback address. With `compression` an offer of
+    permessage-deflate is taken up, with `context_takeover` so that windows are kept between messages where the Client
+    likes that too; what was agreed on stands in the attribute `compression`.
     """
 
     __slots__ = (
+        "_compressing",
+        "_context_takeover",
         "_head_bytes",
         "_loopback",
         "_origins",
@@ -97,6 +102,7 @@ class HttpDoor:
         "_searched",
         "_secure",
         "_upgrade",
+        "compression",
         "headers",
         "leftover",
         "outcome",
@@ -107,6 +113,7 @@ class HttpDoor:
         "request",
         "response",
         "subprotocol",
+        "target",
     )
 
     def __init__(
@@ -118,6 +125,8 @@ class HttpDoor:
         head_bytes: int = 16 * 1024,
         secure: bool = False,
         loopback: bool = False,
+        compression: bool = False,
+        context_takeover: bool = False,
     ) -> None:
         self._paths = paths
         self._upgrade = _upgrade_of(tuple(subprotocols), require_subprotocol)
@@ -125,6 +134,8 @@ class HttpDoor:
         self._head_bytes = head_bytes
         self._secure = secure
         self._loopback = loopback
+        self._compressing = compression
+        self._context_takeover = context_takeover
         self._searched = 0  # bytes of `received` in which no blank line begins
 
         self.outcome: str = READING
@@ -133,6 +144,8 @@ class HttpDoor:
         self.response: bytes = b""  # to send, when upgraded or refused
         self.reason: str = ""  # of a refusal
         self.subprotocol: str | None = None
+        self.compression: Agreement | None = None
+        self.target: str = ""  # path and query
         self.path: str = ""
         self.query: str = ""
         self.headers: dict[str, str] = {}  # names in lower case
@@ -175,11 +188,14 @@ class HttpDoor:
             if subprotocol is not None and self._origins.allow(
                 given.get("origin"), given["host"], self._secure, self._loopback
             ):
-                self.path, self.query, self.headers = upgrade.path, upgrade.query, given
-                self.subprotocol = subprotocol or None
-                self.response = upgrade.response(subprotocol)
-                self.outcome = UPGRADED
-                return
+                extensions = self._agree(given)
+                if extensions is not None:
+                    self.target, self.path, self.query = upgrade.target, upgrade.path, upgrade.query
+                    self.headers = given
+                    self.subprotocol = subprotocol or None
+                    self.response = upgrade.response(subprotocol, extensions)
+                    self.outcome = UPGRADED
+                    return
         if head.count(b"\n") > HEADER_FIELDS + 2:
             self._refuse(431, f"There are more than {HEADER_FIELDS} header fields.")
             return
@@ -205,6 +221,7 @@ class HttpDoor:
         target = event.target.decode("ascii")
         if not target.startswith("/"):  # the absolute form, which a Server must take too: RFC 9112 section 3.2.2
             target = _relative(target)
+        self.target = target
         self.path, _, self.query = target.partition("?")
         if "transfer-encoding" in headers and "content-length" in headers:
             self._refuse(400, "Transfer-Encoding and Content-Length contradict each other.")
@@ -237,6 +254,12 @@ class HttpDoor:
             return
         verdict = self._upgrade.accept(request)
         if verdict.status_code == 101:
+            extensions = self._agree(headers)
+            if extensions is None:
+                self._refuse(400, "The header field Sec-WebSocket-Extensions is malformed.")
+                return
+            if extensions:
+                verdict.headers["Sec-WebSocket-Extensions"] = extensions
             self.subprotocol = verdict.headers.get("Sec-WebSocket-Protocol")
             self.response = verdict.serialize()
             self.outcome = UPGRADED
@@ -249,6 +272,17 @@ class HttpDoor:
             self._refuse(405, reason, [("Allow", "GET")])
         else:
             self._refuse(verdict.status_code, reason)
+
+    def _agree(self, headers: dict[str, str]) -> str | None:
+        """The Sec-WebSocket-Extensions of the answer, "" for none; None where the Client's is malformed."""
+        offers = headers.get("sec-websocket-extensions") if self._compressing else None
+        if offers is None:
+            return ""
+        try:
+            self.compression = negotiate(offers, self._context_takeover)
+        except BadOffer:
+            return None
+        return self.compression.header if self.compression is not None else ""
 
     def _refuse(self, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         self.outcome = REFUSED

@@ -27,20 +27,24 @@ _WITH_A_BODY: Final = ("content-length", "transfer-encoding", "expect")
 class Upgrade:
     """An ordinary opening handshake. `headers` has names in lower case."""
 
-    def __init__(self, path: str, query: str, headers: dict[str, str], offered: list[str], key: str) -> None:
+    def __init__(
+        self, target: str, path: str, query: str, headers: dict[str, str], offered: list[str], key: str
+    ) -> None:
+        self.target = target
         self.path = path
         self.query = query
         self.headers = headers
         self.offered = offered  # subprotocols, in the Client's order
         self.key = key
 
-    def response(self, subprotocol: str) -> bytes:
-        """The answer that opens the WebSocket; no subprotocol where that is empty (RFC 6455 section 4.2.2)."""
+    def response(self, subprotocol: str, extensions: str = "") -> bytes:
+        """The answer that opens the WebSocket; what is empty is left out of it (RFC 6455 section 4.2.2)."""
         accept = binascii.b2a_base64(hashlib.sha1(self.key.encode() + _GUID).digest(), newline=False).decode()
         chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
+        agreed = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
         return (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {accept}\r\n{chosen}\r\n"
+            f"Sec-WebSocket-Accept: {accept}\r\n{agreed}{chosen}\r\n"
         ).encode()
 
 
@@ -78,7 +82,7 @@ def ordinary_upgrade(head: bytes) -> Upgrade | None:
             return None
         offered = [name.strip(" ") for name in protocols.split(",")]
     path, _, query = target.partition("?")
-    return Upgrade(path, query, headers, offered, key)
+    return Upgrade(target, path, query, headers, offered, key)
 
 
 def _has_upgrade(connection: str) -> bool:

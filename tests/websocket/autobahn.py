@@ -5,7 +5,10 @@ versions of pyenv; the suite is installed once into `.cache/autobahn` beside the
 failed, 1 when one did, 3 when there is no Python 2.7 and `--require` was given (0 without it), 4 when the suite could
 not be installed or run.
 
-    python -m tests.websocket.autobahn [--require] [case ...]
+Compression is agreed on where a case offers it: groups 12 and 13, which take far longer than all others and run only
+when they are named.
+
+    python -m tests.websocket.autobahn [--require] [--context-takeover] [case ...]
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Final, cast
 
+from tests.websocket.echo import TAKEOVER
+
 CACHE: Final = Path(__file__).resolve().parents[2] / ".cache" / "autobahn"
 SUITE: Final = "autobahntestsuite==25.10.1"
-CASES: Final = tuple(f"{group}.*" for group in (1, 2, 3, 4, 5, 6, 7, 9, 10))  # 12 and 13 are compression: none here
+CASES: Final = tuple(f"{group}.*" for group in (1, 2, 3, 4, 5, 6, 7, 9, 10))
 PASSED: Final = frozenset(("OK", "NON-STRICT", "INFORMATIONAL"))
-SECONDS: Final = 1200.0  # for all cases
+SECONDS: Final = 3600.0  # for all cases
 
 
 def find_python() -> str | None:
@@ -60,10 +65,11 @@ def install(python: str) -> Path:
     return folder
 
 
-def run(python: str, suite: Path, cases: list[str]) -> dict[str, dict[str, object]]:
-    """What wstest says of each case: case number -> its entry of the report's index."""
+def run(python: str, suite: Path, cases: list[str], arguments: tuple[str, ...] = ()) -> dict[str, dict[str, object]]:
+    """What wstest says of each case of the echo server with `arguments`: case number -> its entry of the index."""
     with tempfile.TemporaryDirectory(prefix="autobahn-") as scratch:
-        server = subprocess.Popen([sys.executable, "-m", "tests.websocket.echo"], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "tests.websocket.echo", *arguments]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline())
@@ -123,6 +129,7 @@ def _behavior(entry: dict[str, object]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the Autobahn suite against the WebSocket frame layer.")
     parser.add_argument("--require", action="store_true", help="fail where there is no Python 2.7")
+    parser.add_argument(TAKEOVER, action="store_true", dest="takeover", help="compress with context takeover")
     parser.add_argument("cases", nargs="*", help="case patterns such as 6.* (default: groups 1-7, 9 and 10)")
     options = parser.parse_args()
     python = find_python()
@@ -131,7 +138,8 @@ def main() -> int:
         return 3 if options.require else 0
     began = time.monotonic()
     try:
-        results = run(python, install(python), options.cases or list(CASES))
+        arguments = (TAKEOVER,) if options.takeover else ()
+        results = run(python, install(python), options.cases or list(CASES), arguments)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         print(f"The Autobahn suite could not be run: {error}")
         return 4

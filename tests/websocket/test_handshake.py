@@ -117,6 +117,56 @@ def test_no_extension_is_promised() -> None:
     assert b"sec-websocket-extensions" not in door.response.lower()
 
 
+@pytest.mark.parametrize("connection", ["Upgrade", "keep-alive , Upgrade"])  # read at once, and by the libraries
+@pytest.mark.parametrize(
+    ("offer", "takeover", "answer"),
+    [
+        (None, False, None),
+        ("permessage-bzip2", False, None),
+        ("permessage-deflate; client_max_window_bits=3", False, None),
+        (
+            "permessage-deflate; client_max_window_bits",
+            False,
+            b"permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+        ),
+        ("permessage-deflate", True, b"permessage-deflate; server_max_window_bits=12"),
+    ],
+)
+def test_compression_is_agreed_on_where_it_is_set(
+    connection: str, offer: str | None, takeover: bool, answer: bytes | None
+) -> None:
+    data = head("GET /mqtt HTTP/1.1", {"Sec-WebSocket-Extensions": offer, "Connection": connection})
+    door = fed(data, HttpDoor(compression=True, context_takeover=takeover))
+    assert door.outcome == UPGRADED
+    found = [field for field in fields(door) if field.startswith(b"sec-websocket-extensions")]
+    assert found == ([] if answer is None else [b"sec-websocket-extensions: " + answer])
+    assert (door.compression is None) is (answer is None)
+
+
+def test_a_malformed_offer_fails_the_handshake_where_compression_is_set() -> None:
+    data = head("GET /mqtt HTTP/1.1", {"Sec-WebSocket-Extensions": "permessage-deflate;;"})
+    door = fed(data, HttpDoor(compression=True))
+    assert (door.outcome, status(door)) == (REFUSED, 400)
+    assert "Sec-WebSocket-Extensions" in door.reason
+    assert fed(data).outcome == UPGRADED
+
+
+def test_offers_in_two_fields_are_one_list() -> None:
+    more = "Sec-WebSocket-Extensions: permessage-deflate"
+    data = head("GET /mqtt HTTP/1.1", {"Sec-WebSocket-Extensions": "permessage-bzip2"}, more)
+    assert fed(data, HttpDoor(compression=True)).compression is not None
+
+
+@pytest.mark.parametrize("connection", ["Upgrade", "keep-alive , Upgrade"])
+@pytest.mark.parametrize("target", ["/mqtt", "/mqtt?", "/mqtt?token=a%20b&c=/?d", "/?access_token=x"])
+def test_the_target_is_kept_and_its_path_decides(connection: str, target: str) -> None:
+    door = fed(head(f"GET {target} HTTP/1.1", {"Connection": connection}))
+    assert door.outcome == UPGRADED
+    assert door.target == target
+    assert (door.path, door.query) == (target.partition("?")[0], target.partition("?")[2])
+    assert fed(head(f"GET /other?{target} HTTP/1.1", {"Connection": connection})).outcome == REFUSED
+
+
 @statement("RFC6455-4.2.1", "RFC6455-4.2.2")
 @pytest.mark.parametrize(
     ("line", "changes", "expected"),
