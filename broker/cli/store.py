@@ -144,8 +144,9 @@ def info(path: Path, most: int, as_json: bool) -> None:
     epilog="""\b
 Each line is an object with a `type`; null is never, or none. Times are seconds since 1970 by the store's clock.
   store         format, commits, store_time
-  session       client_identifier, expiry_interval (s), away_since, will, will_at; `will` has topic, payload, qos,
-                retain, delay_interval (s), message_expiry_interval (s), properties
+  session       client_identifier, principal (who it belongs to, "" for nobody), expiry_interval (s), away_since,
+                will, will_at; `will` has topic, payload, qos, retain, delay_interval (s),
+                message_expiry_interval (s), properties
   subscription  session (a Client Identifier), topic_filter ($share included), maximum_qos, no_local,
                 retain_as_published, identifier (0 = none), overflow
   queued        session, row (the order), message (the same for all queues that it waits in), topic, payload, qos,

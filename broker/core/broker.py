@@ -16,8 +16,10 @@ import secrets
 from typing import TYPE_CHECKING
 
 from broker.core.aliases import IncomingAliases, OutgoingAliases
-from broker.core.connection import CONNECTED, Connection
+from broker.core.authenticating import regrant, success
+from broker.core.connection import CONNECTED, ENDED, Connection
 from broker.core.deadlines import (
+    GRANT_EXPIRY,
     HANDSHAKE,
     PROCESS,
     RETAINED_EXPIRY,
@@ -46,6 +48,7 @@ from broker.packets.types import NO_PROPERTIES, Connack, Properties
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.core.grants import Grant
     from broker.core.limits import Limits
     from broker.core.outbox import Outbox
     from broker.core.ports import Authenticator, Peer, Store, Watcher
@@ -205,6 +208,9 @@ class Broker:
                 if size > connection.maximum_packet_size:  # [MQTT-3.1.2-24]
                     return Refusal(ReasonCode.PACKET_TOO_LARGE, f"CONNACK takes {size} bytes")
         session = self.sessions.get(identifier)
+        principal = connection.grant.principal
+        if session is not None and session.principal != principal and not session.is_anybodys():
+            return Refusal(ReasonCode.NOT_AUTHORIZED, "the Session belongs to somebody else")
         if session is None and len(self.sessions) >= self.limits.sessions:
             return Refusal(ReasonCode.QUOTA_EXCEEDED, "too many Sessions")
         journal = self.journal
@@ -228,6 +234,8 @@ class Broker:
         else:
             session.limits = limits
         connection.session = session
+        session.principal = principal
+        session.guard = None if connection.grant.everything else connection.grant
         session.will = connect.will
         session.will_at = math.inf  # [MQTT-3.1.3-9]
         session.expires_at = session.away_since = math.inf
@@ -320,6 +328,13 @@ class Broker:
         if not accepted and not refused:
             return ReasonCode.NO_MATCHING_SUBSCRIBERS
         return ReasonCode.SUCCESS
+
+    def regrant(self, session: Session, grant: Grant) -> None:
+        """What the owner of a Session may do has changed: with its next message on either way it holds."""
+        if session.connection is not None:
+            regrant(session.connection, grant)
+        else:
+            session.guard = None if grant.everything else grant
 
     def unsubscribe(self, session: Session, topic_filter: str) -> bool:
         """Take one subscription (its filter as subscribed) out; whether it was there."""
@@ -438,6 +453,10 @@ class Broker:
             if subject.expires_at == at and subject.connection is None:
                 self.stats.clients_expired += 1
                 self.end_session(subject, now)
+        elif kind == GRANT_EXPIRY:
+            assert isinstance(subject, Connection)
+            if subject.grant.expires_at == at:
+                subject.end(ReasonCode.NOT_AUTHORIZED, "the authentication has expired", now)
         elif kind == RETAINED_EXPIRY:
             assert isinstance(subject, ApplicationMessage)
             self.retained.expire(subject)
@@ -478,6 +497,8 @@ class Broker:
     def _still_true(self, at: float, kind: int, subject: object) -> bool:
         """Whether `tick` would act on this, as far as can be said now."""
         if isinstance(subject, Connection):
+            if kind == GRANT_EXPIRY:
+                return subject.state != ENDED and subject.grant.expires_at == at
             return subject.state < CONNECTED
         if isinstance(subject, Session):
             return at == (subject.will_at if kind == WILL else subject.expires_at)
@@ -491,7 +512,8 @@ class Broker:
         session.will_at = math.inf
         if session.row and self.journal is not None:
             self.journal.change(SESSIONS, session)
-        if will is not None:
+        guard = session.guard
+        if will is not None and (guard is None or guard.publish(will.topic, will.qos, will.retain) < 0x80):
             self.publish(from_will(will, now, session.limits.message_expiry_maximum), session, now)
 
     def _retain(self, message: ApplicationMessage, now: float) -> bool:
@@ -552,6 +574,10 @@ class Broker:
         maximum = limits.server_keep_alive_maximum
         if maximum and (connect.keep_alive == 0 or connect.keep_alive > maximum):
             properties.server_keep_alive = maximum
+        if connection.method:
+            enhanced = success(connection.method, connection.grant)
+            properties.authentication_method = enhanced.authentication_method
+            properties.authentication_data = enhanced.authentication_data
         if asked.request_response_information == 1 and limits.response_information:
             properties.response_information = limits.response_information
         return properties

@@ -5,7 +5,7 @@ peer's fault is a ProtocolError raised anywhere below `receive` and answered the
 Reason Code for 5.0, a plain close for 3.x (section 4.13). Methods in the order in which they are met:
 
     the transport     receive, authenticated, drained, lost
-    packets           on_connect, on_publish, on_disconnect; the others in `exchanging` and `subscribing`
+    packets           on_connect, on_publish, on_disconnect; the others in `authenticating`, `exchanging`, `subscribing`
     the Session       send_new, send_again, send_at_most_once, send_retained, send_backlog
     the Broker        end
 """
@@ -16,6 +16,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from broker.core.authenticating import answered, answered_again, ask, on_auth
 from broker.core.backlog import Backlog
 from broker.core.exchanging import on_puback, on_pubcomp, on_pubrec, on_pubrel
 from broker.core.grants import Grant
@@ -24,7 +25,6 @@ from broker.core.limits import DISCONNECT as POLICY_DISCONNECT
 from broker.core.limits import DROP_NEWEST
 from broker.core.message import from_publish
 from broker.core.outbox import Outbox
-from broker.core.ports import Refusal
 from broker.core.refusals import refusal, with_reason_string
 from broker.core.subscribing import subscribe, unsubscribe
 from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from broker.core.journal import Queued
     from broker.core.limits import Limits
     from broker.core.message import ApplicationMessage
-    from broker.core.ports import Peer
+    from broker.core.ports import Answer, AuthenticationExchange, Peer
     from broker.core.session import Session
     from broker.core.subscriptions import Delivery
 
@@ -97,7 +97,9 @@ class Connection:
         self.last_received = now
         self.keep_alive_seconds = 0.0  # without a packet until the end; 0 = for ever
         self.keep_alive_second = 0  # its place in the broker's KeepAliveRing
-        self.waiting: Awaitable[Grant | Refusal] | None = None  # the transport awaits it, then calls `authenticated`
+        self.waiting: Awaitable[Answer] | None = None  # the transport awaits it, then calls `authenticated`
+        self.method = ""  # of an enhanced authentication
+        self.exchange: AuthenticationExchange | None = None  # its next AUTH
         self.connect: Connect | None = None  # while AUTHENTICATING
         self.incoming_aliases: IncomingAliases | None = None
         self.outgoing_aliases: OutgoingAliases | None = None
@@ -165,9 +167,9 @@ class Connection:
                 if decoder.error is not None:
                     self.fail(decoder.error, now)
                     return
-                if before == CONNECTED or self.state != CONNECTED:
+                if before == CONNECTED or (self.state != CONNECTED and (self.exchange is None or not packets)):
                     break
-                data = b""  # what came behind the CONNECT
+                data = b""  # what came behind the CONNECT, or behind an AUTH
         except ProtocolError as error:
             self.fail(error, now)
             return
@@ -175,30 +177,16 @@ class Connection:
         if outbox.size > outbox.hard:
             self.end(ReasonCode.QUOTA_EXCEEDED, "the Client sends requests and does not read the answers", now)
 
-    def authenticated(self, answer: Grant | Refusal, now: float) -> None:
+    def authenticated(self, answer: Answer, now: float) -> None:
         """What the Authenticator said; if it was awaited, call `receive(b"")` for what came behind the CONNECT."""
-        connect = self.connect
         self.waiting = None
-        if connect is None or self.state == ENDED:
-            return
-        if isinstance(answer, Refusal):
-            self._refuse(answer.reason, answer.detail, now)
-            return
-        self.grant = answer
-        self.may_publish_anything = answer.everything
-        will = connect.will
-        if will is not None and not answer.everything:
-            reason = answer.publish(will.topic, will.qos, will.retain)
-            if reason >= 0x80:
-                self._refuse(ReasonCode.NOT_AUTHORIZED, f"Will Message to {will.topic}", now)
-                return
-        refusal = self.broker.connect(self, connect, now)
-        if refusal is not None:
-            self._refuse(refusal.reason, refusal.detail, now)
-            return
         if self.state == CONNECTED:
-            self.connect = None
-            self.decoder.accept()
+            answered_again(self, answer, now)
+        elif self.state == AUTHENTICATING:
+            answered(self, answer, now)
+            if self.state == CONNECTED:
+                self.connect = None
+                self.decoder.accept()
 
     def arrived(self, now: float) -> None:
         """The CONNACK has been put out after a commit: go on with what came behind the CONNECT."""
@@ -241,8 +229,7 @@ class Connection:
         elif isinstance(packet, Connect):
             self.on_connect(packet, now)
         elif isinstance(packet, Auth):
-            # Without an Authentication Method in CONNECT the Client must not send AUTH [MQTT-4.12.0-6].
-            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "AUTH without an Authentication Method")
+            on_auth(self, packet, now)
         else:
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, f"{type(packet).__name__} from a Client")
 
@@ -257,32 +244,25 @@ class Connection:
         if not connect.client_identifier:
             if connect.version < 5 and not connect.clean_start:
                 # [MQTT-3.1.3-8]
-                self._refuse(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a zero-length one needs Clean Session 1", now)
+                self.refuse(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a zero-length one needs Clean Session 1", now)
                 return
             if not limits.zero_length_client_identifiers:
-                self._refuse(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a Client Identifier is needed", now)
+                self.refuse(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a Client Identifier is needed", now)
                 return
-        if properties.authentication_method is not None:
-            self._refuse(ReasonCode.BAD_AUTHENTICATION_METHOD, properties.authentication_method, now)
-            return
         will = connect.will
         if will is not None:
             if will.qos > limits.maximum_qos:
-                self._refuse(ReasonCode.QOS_NOT_SUPPORTED, f"Will QoS {will.qos}", now)  # [MQTT-3.2.2-12]
+                self.refuse(ReasonCode.QOS_NOT_SUPPORTED, f"Will QoS {will.qos}", now)  # [MQTT-3.2.2-12]
                 return
             if will.retain and not limits.retain_available:
-                self._refuse(ReasonCode.RETAIN_NOT_SUPPORTED, "Will Retain", now)  # [MQTT-3.2.2-13]
+                self.refuse(ReasonCode.RETAIN_NOT_SUPPORTED, "Will Retain", now)  # [MQTT-3.2.2-13]
                 return
             if will.topic.startswith("$SYS/"):
-                self._refuse(ReasonCode.NOT_AUTHORIZED, "no Client publishes into $SYS", now)
+                self.refuse(ReasonCode.NOT_AUTHORIZED, "no Client publishes into $SYS", now)
                 return
         self.connect = connect
         self.state = AUTHENTICATING
-        answer = self.broker.authenticator.authenticate(connect, self.peer)
-        if isinstance(answer, Grant | Refusal):
-            self.authenticated(answer, now)
-        else:
-            self.waiting = answer
+        ask(self, connect, now)
 
     def on_publish(self, publish: Publish, now: float) -> None:
         """PUBLISH (section 3.3): route, then acknowledge what has become of it."""
@@ -404,7 +384,9 @@ class Connection:
 
     def _send_first(self, session: Session, queued: Queued, qos: int, identifier: int, now: float) -> int:
         message = queued.message
-        data = self._encode(message, queued.delivery, qos, now, identifier, queued.maybe_sent)
+        data = b""
+        if not session.barred(message):
+            data = self._encode(message, queued.delivery, qos, now, identifier, queued.maybe_sent)
         if not data:
             self._give_up(session, queued, qos, identifier)
             session.stats.publish_dropped += 1
@@ -413,7 +395,7 @@ class Connection:
         return ACCEPTED
 
     def _give_up(self, session: Session, queued: Queued, qos: int, identifier: int) -> None:
-        """Too large for this Client: as if it had been sent and seen through [MQTT-3.1.2-25]."""
+        """Too large for this Client [MQTT-3.1.2-25], or no longer for it: as if it had been sent and seen through."""
         if qos == 1:
             session.outgoing.puback(identifier)
         else:
@@ -432,7 +414,9 @@ class Connection:
         message = queued.message
         delivery = queued.delivery
         qos = min(message.qos, delivery.maximum_qos)
-        data = self._encode(message, delivery, qos, now, identifier, True)
+        data = b""
+        if not session.barred(message):
+            data = self._encode(message, delivery, qos, now, identifier, True)
         if not data:
             self._give_up(session, queued, qos, identifier)
             return
@@ -479,7 +463,7 @@ class Connection:
             self.simple = self.outgoing_aliases is None and not self.maximum_packet_size
             return False
         message, delivery = backlog.pop()
-        if message.expires_at > now:
+        if message.expires_at > now and not delivery.session.barred(message):
             data = self._encode(message, delivery, 0, now, 0, False)
             if data:
                 self.outbox.put_publish(data, message.payload_bytes)
@@ -537,7 +521,7 @@ class Connection:
         if self.state in (AWAITING_CONNECT, AUTHENTICATING):
             if not self.version:
                 self.version = self.decoder.version
-            self._refuse(error.reason, error.detail, now)
+            self.refuse(error.reason, error.detail, now)
         else:
             self.end(error.reason, error.detail, now)
 
@@ -556,7 +540,7 @@ class Connection:
         self._over(f"0x{int(reason):02X} {reason.name.lower()}: {detail}", now, will)
         self.outbox.touch()
 
-    def _refuse(self, reason: ReasonCode, detail: str, now: float) -> None:
+    def refuse(self, reason: ReasonCode, detail: str, now: float) -> None:
         """CONNACK with a refusal, then the end [MQTT-3.2.2-7]. No Session has been touched."""
         if self.version == 5:
             code = reason if reason in _CONNACK_REASONS else ReasonCode.UNSPECIFIED_ERROR

@@ -24,6 +24,7 @@ HANDSHAKE: Final = 2
 RETAINED_EXPIRY: Final = 3
 SYS: Final = 4
 PROCESS: Final = 5
+GRANT_EXPIRY: Final = 6
 
 SWEEP_FROM: Final = 1024  # entries below which a sweep is not worth it (a guess)
 

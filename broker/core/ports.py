@@ -57,7 +57,7 @@ class Refusal:
         self.detail = detail
 
 
-class Exchange(Protocol):
+class AuthenticationExchange(Protocol):
     """An enhanced authentication under way (MQTT 5.0 section 4.12). It is asked once for each AUTH from the Client."""
 
     def go_on(self, data: bytes) -> Answer | Awaitable[Answer]: ...
@@ -68,7 +68,7 @@ class Challenge:
 
     __slots__ = ("data", "exchange")
 
-    def __init__(self, data: bytes, exchange: Exchange) -> None:
+    def __init__(self, data: bytes, exchange: AuthenticationExchange) -> None:
         self.data = data
         self.exchange = exchange
 

@@ -52,11 +52,13 @@ class Restorer:
         will: Will | None,
         will_at: float,
         connected: bool,
+        principal: str = "",
     ) -> Session:
         """A Session. `away_since` is when its last Network Connection ended, as far as is known; where it was still
         `connected`, that ended with the broker, and `will_at` is infinity."""
         broker = self.broker
         session = Session(client_identifier, self.limits, broker.stats, broker.limits.buffered_bytes)
+        session.principal = principal
         session.gate = self.journal
         session.store = broker.store
         session.durable = True

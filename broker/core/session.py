@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker.core.connection import Connection
+    from broker.core.grants import Grant
     from broker.core.journal import Exchange, Journal
     from broker.core.limits import Limits
     from broker.core.message import ApplicationMessage
@@ -71,6 +72,8 @@ class Session(Numbered):
         self.gate: Journal | None = None  # what is recorded and committed; None where there is no Store
         self.store: Store | None = None
         self.client_identifier = client_identifier
+        self.principal = ""  # who it belongs to; nobody else is let in
+        self.guard: Grant | None = None  # is asked about each message on its way to the Client; None lets all through
         self.limits = limits
         self.stats = stats
         self.budget_bytes = budget_bytes  # of all Sessions' queues together
@@ -97,6 +100,9 @@ class Session(Numbered):
 
     def deliver(self, message: ApplicationMessage, delivery: Delivery, now: float) -> int:
         """Send or keep one message; NOBODY, ACCEPTED or REFUSED. The one call a delivery costs."""
+        guard = self.guard
+        if guard is not None and not guard.may_deliver(message.topic):
+            return NOBODY
         qos = message.qos
         if qos > delivery.maximum_qos:
             qos = delivery.maximum_qos
@@ -130,11 +136,16 @@ class Session(Numbered):
     def can_send(self, message: ApplicationMessage, delivery: Delivery) -> bool:
         """Whether the message would leave for the Client at once."""
         connection = self.connection
-        if connection is None or connection.outbox.size >= connection.outbox.soft:
+        if connection is None or connection.outbox.size >= connection.outbox.soft or self.barred(message):
             return False
         if message.qos == 0 or delivery.maximum_qos == 0:
             return True
         return self.outgoing.quota > 0 and not self.pending and not self.outgoing.resend
+
+    def barred(self, message: ApplicationMessage) -> bool:
+        """Whether the Client may not have the message, be it that it was allowed to when it was queued."""
+        guard = self.guard
+        return guard is not None and not guard.may_deliver(message.topic)
 
     def _hold(self, message: ApplicationMessage, delivery: Delivery) -> bool:
         """Let a QoS 2 message that goes on at QoS 0 wait for its commit; False where that is done."""
@@ -302,7 +313,7 @@ class Session(Numbered):
                 message = queued.message
                 self.queue_first = False
                 progress = True
-                if message.expires_at <= now:  # [MQTT5-3.3.2-5]
+                if message.expires_at <= now or self.barred(message):  # [MQTT5-3.3.2-5]
                     self.stats.publish_dropped += 1
                     self.forget(queued)
                 elif self.durable:
@@ -360,7 +371,7 @@ class Session(Numbered):
         except StopIteration:
             self.snapshots.popleft()
             return True
-        if message is None or message.expires_at <= now:
+        if message is None or message.expires_at <= now or self.barred(message):
             return True
         qos = min(message.qos, delivery.maximum_qos)
         if qos == 0:
@@ -372,6 +383,10 @@ class Session(Numbered):
         return True
 
     # -- The Broker
+
+    def is_anybodys(self) -> bool:
+        """Whether whoever proves to be somebody may have it: nobody's Session, but not from under its Client."""
+        return not self.principal and self.connection is None and self.claimed_by is None
 
     def opened(self, committed: int, now: float) -> None:
         """More is committed: send what waited for that."""

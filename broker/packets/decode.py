@@ -78,12 +78,20 @@ class Decoder(Bodies):
         self.error: ProtocolError | None = None
         self._maximum = limits.maximum_packet_size if version else limits.connect_packet_size
         self._stopped = False
+        self._authenticating = False
         self._buffer = bytearray()
         self._needed = 0  # bytes that must be in the buffer before looking at them again can pay
 
     def accept(self) -> None:
         """The CONNECT is accepted: go on with `feed(b"")`, within `maximum_packet_size`."""
+        self._authenticating = False
         self._maximum = self._limits.maximum_packet_size
+        if self.error is None:
+            self._stopped = False
+
+    def challenge(self) -> None:
+        """More is asked of the Client before its CONNECT is accepted: take one packet more, AUTH or DISCONNECT."""
+        self._authenticating = True
         if self.error is None:
             self._stopped = False
 
@@ -116,6 +124,8 @@ class Decoder(Bodies):
         start = 0
         if size and not version:  # then a PUBLISH or an acknowledgement is wrong as well
             self._check_first(data[0])
+        if size and self._authenticating and data[0] >> 4 not in (AUTH, DISCONNECT):  # [MQTT-3.1.2-30]
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "neither AUTH nor DISCONNECT before CONNACK")
         last = size - 1
         while start < last:
             first = data[start]
@@ -196,7 +206,7 @@ class Decoder(Bodies):
             else:
                 self._check_length(first, remaining)
                 packets.append(self._packet(first >> 4, data, body, end))
-                if first >> 4 == CONNECT:  # [MQTT-3.1.4-6]: the CONNECT may be refused
+                if first >> 4 == CONNECT or self._authenticating:  # [MQTT-3.1.4-6]: the CONNECT may be refused
                     self._stopped = True
                     self._keep(data, end, 0)
                     return

@@ -192,6 +192,7 @@ class Loader:
                 will,
                 self._monotonic(found.will_at),
                 away_since == math.inf,
+                found.principal,
             )
             count += 1
             total += row

@@ -4,7 +4,8 @@ A record is a version byte, a body, and the CRC-32 of the table's tag, the versi
 of its row: so a record that turns up in another row or another table is as damaged as one with a flipped bit. The body
 is msgpack; that of a Queued, of which a million are read at a start, is a struct.
 
-    sessions       [number, Client Identifier, Session Expiry Interval, away since | nil, Will | nil, Will due | nil]
+    sessions       [number, Client Identifier, Session Expiry Interval, away since | nil, Will | nil, Will due | nil,
+                   principal]
     subscriptions  [Session's number, Topic Filter as subscribed, maximum QoS, No Local, Retain As Published,
                     Subscription Identifier, overflow]
     messages       [topic, payload, QoS, RETAIN, forwarded properties, expires | nil], and so is `retained`
@@ -90,6 +91,7 @@ class SessionRecord(NamedTuple):
     away_since: float
     will: WillRecord | None
     will_at: float
+    principal: str
 
 
 class SubscriptionRecord(NamedTuple):
@@ -212,6 +214,7 @@ def encode_session(row: int, session: Session, offset: float) -> bytes:
             _stored(session.away_since, offset),
             stored_will,
             _stored(session.will_at, offset),
+            session.principal,
         )
     )
     return _sealed(SESSIONS, row, _VERSION_BYTE + body)
@@ -367,7 +370,7 @@ def delivery_key(record: bytes) -> bytes:
 
 
 def decode_session(row: int, record: bytes) -> SessionRecord:
-    number, client_identifier, expiry_interval, away_since, will, will_at = _body(SESSIONS, row, record, 6)
+    number, client_identifier, expiry_interval, away_since, will, will_at, principal = _body(SESSIONS, row, record, 7)
     try:
         found = None
         if will is not None:
@@ -382,7 +385,13 @@ def decode_session(row: int, record: bytes) -> SessionRecord:
                 _bytes(forwarded),
             )
         return SessionRecord(
-            _int(number), _text(client_identifier), _int(expiry_interval), _time(away_since), found, _time(will_at)
+            _int(number),
+            _text(client_identifier),
+            _int(expiry_interval),
+            _time(away_since),
+            found,
+            _time(will_at),
+            _text(principal),
         )
     except (TypeError, ValueError) as error:
         raise DamagedRecord(SESSIONS, row, str(error)) from None

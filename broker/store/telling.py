@@ -155,6 +155,7 @@ def _session(session: SessionRecord) -> Told:
     return {
         "type": "session",
         "client_identifier": session.client_identifier,
+        "principal": session.principal,
         "expiry_interval": session.expiry_interval,
         "away_since": _time(session.away_since),
         "will": None

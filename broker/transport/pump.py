@@ -299,17 +299,17 @@ class Pump:
 
     async def _authenticate(self, link: Link) -> None:
         connection = link.layers.connection
-        waiting = connection.waiting
-        if waiting is None:
-            return
         try:
             # By then the connection has ended for want of a CONNACK; an answer that never comes is not waited for.
-            with trio.move_on_after(link.layers.limits.handshake_timeout):
-                answer = await waiting
-                now = self.clock()
-                connection.authenticated(answer, now)
-                if not connection.ended:
-                    connection.receive(b"", now)
+            with trio.move_on_after(link.layers.limits.handshake_timeout) as patience:
+                while connection.waiting is not None:
+                    answer = await connection.waiting
+                    now = self.clock()
+                    connection.authenticated(answer, now)
+                    if not connection.ended:
+                        connection.receive(b"", now)
+            if patience.cancelled_caught and not connection.ended:
+                connection.end(ReasonCode.NOT_AUTHORIZED, "no answer about the authentication", self.clock())
         except Exception as error:  # the authenticator's fault: fail closed
             self.bug(link, error, self.clock())
         link.resume()

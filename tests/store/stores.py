@@ -84,7 +84,7 @@ class Builder:
     def session(self, client_identifier: str, will: Any = None) -> int:
         row = self.number(SESSIONS)
         away_since = STORE_TIME - 60.0
-        return self.add(SESSIONS, packed(SESSIONS, row, row, client_identifier, 3600, away_since, will, None))
+        return self.add(SESSIONS, packed(SESSIONS, row, row, client_identifier, 3600, away_since, will, None, ""))
 
     def subscription(self, number: int, topic_filter: str) -> int:
         row = self.number(SUBSCRIPTIONS)

@@ -183,9 +183,9 @@ def test_commits_that_a_power_cut_may_take_are_no_damage(builder: Builder, tmp_p
 @pytest.mark.parametrize(
     ("table", "record", "words"),
     [
-        (SESSIONS, packed(SESSIONS, 5, 5, "client-0", 1, None, None, None), "not the only one of its Session"),
-        (SESSIONS, packed(SESSIONS, 5, 9, "other", 1, None, None, None), "a number it cannot have"),
-        (SESSIONS, packed(SESSIONS, 5, 5, b"other", 1, None, None, None), "is not text"),
+        (SESSIONS, packed(SESSIONS, 5, 5, "client-0", 1, None, None, None, ""), "not the only one of its Session"),
+        (SESSIONS, packed(SESSIONS, 5, 9, "other", 1, None, None, None, ""), "a number it cannot have"),
+        (SESSIONS, packed(SESSIONS, 5, 5, b"other", 1, None, None, None, ""), "is not text"),
         (SUBSCRIPTIONS, packed(SUBSCRIPTIONS, 7, 1, "a/#", 2, False, False, 0, ""), "the second one of its kind"),
         (QUEUED, queued(121, 1, 999), "its message, row 999 of table messages, is not there"),
         (QUEUED, b"", "only 0 bytes"),

@@ -55,6 +55,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         receiver.away_since = running.now - 10.0
         receiver.will = Will("last/words", b"bye", 1, True, 30, 60, b"")
         receiver.will_at = running.now + 20.0
+        receiver.principal = "user:ann"
         journal.change(0, receiver)
         other = running.session("other")
         journal.add(SUBSCRIPTIONS, Subscription(receiver, "a/#", "", 2, True, True, 7, "reject"))
@@ -76,15 +77,16 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     shift = offset - store.clock.offset  # of the monotonic clock
     store.close(5000.0)
 
-    expiry_interval, away_since, will, will_at, connected = kept.sessions["receiver"]
+    expiry_interval, away_since, will, will_at, connected, principal = kept.sessions["receiver"]
     assert not connected
+    assert principal == "user:ann"
     assert expiry_interval == 3600
     assert away_since == pytest.approx(990.0 + shift)
     assert will_at == pytest.approx(1020.0 + shift)
     assert (will.topic, will.payload, will.qos, will.retain) == ("last/words", b"bye", 1, True)
     assert (will.delay_interval, will.message_expiry_interval, will.forwarded) == (30, 60, b"")
     assert kept.by_number[1].row == 2, "its newest row"
-    _, away_since, will, will_at, connected = kept.sessions["other"]
+    _, away_since, will, will_at, connected, _ = kept.sessions["other"]
     assert connected
     assert away_since == pytest.approx(1000.0 + shift), "it was connected when the broker was last alive"
     assert (will, will_at) == (None, math.inf)

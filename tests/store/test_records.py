@@ -112,7 +112,7 @@ def test_an_entry_of_a_queue(
     assert split_queued(row, record)[1:] == (number, message_row, identifier, sent.size)
 
 
-@given(NUMBERS, NUMBERS, TEXTS, st.integers(0, 2**32 - 1), TIMES, TIMES, st.booleans(), OFFSETS)
+@given(NUMBERS, NUMBERS, TEXTS, st.integers(0, 2**32 - 1), TIMES, TIMES, st.booleans(), OFFSETS, TEXTS)
 def test_a_session(
     row: int,
     number: int,
@@ -122,8 +122,10 @@ def test_a_session(
     will_at: float,
     has_will: bool,
     offset: float,
+    principal: str,
 ) -> None:
     given = session(client_identifier, number)
+    given.principal = principal
     given.expiry_interval = expiry_interval
     given.away_since = away_since
     given.will_at = will_at
@@ -131,7 +133,7 @@ def test_a_session(
         given.will = Will("last/words", b"\xff\x00", 2, True, 30, -1, b"\x01\x01")
     found = decode_session(row, encode_session(row, given, offset))
     will = ("last/words", b"\xff\x00", 2, True, 30, -1, b"\x01\x01") if has_will else None
-    assert found == (number, client_identifier, expiry_interval, away_since + offset, will, will_at + offset)
+    assert found == (number, client_identifier, expiry_interval, away_since + offset, will, will_at + offset, principal)
 
 
 @given(NUMBERS, NUMBERS, QOS, st.booleans(), st.booleans(), st.integers(0, 268435455), st.sampled_from(["", "group"]))

@@ -172,7 +172,7 @@ def test_a_damaged_state_row_leaves_the_rows(builder: Builder, tmp_path: Path) -
 def test_of_two_that_cannot_both_be_the_newer_one_is_taken(builder: Builder, tmp_path: Path) -> None:
     number = 1
     row = builder.number(SESSIONS)
-    builder.add(SESSIONS, packed(SESSIONS, row, number, "client-0", 99, None, None, None))
+    builder.add(SESSIONS, packed(SESSIONS, row, number, "client-0", 99, None, None, None, ""))
     builder.retained("a/56", b"newer")
     builder.commit()
     builder.close()
