@@ -65,9 +65,8 @@ class Failures:
         self._addresses = Buckets(per_address, entries)
         self._users = Buckets(per_user, entries)
         self._pairs = Buckets(per_user, entries)
-        self._known: dict[
-            tuple[str, str], float
-        ] = {}  # (address, user name) that has succeeded -> until when it counts
+        # (address, user name) that has succeeded -> until when it counts
+        self._known: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def limited(self, address: str, user_name: str, now: float) -> bool:
         """Whether `address` (as `Peer.address`) has failed too often, or `user_name` has; "" for none."""
