@@ -4,11 +4,12 @@
 hand. The configuration lives at start-up: `listener.build_limits()` and `config.server_limits()` make the plain objects
 that the core reads.
 
-    settings          every setting, its default, range and sentence
+    settings          every setting, its default, range and sentence; with store, tls
+    table             what tables of settings share
     kinds, units      how values are read
     sources           file, environment, command line
     positions         where in the file a key stands
-    checks            settings seen together
+    checks, files     settings seen together, and the files that they name
     load, errors      all mistakes at once, each with its place
     text              samples and tables, written from `settings`
     scenario          files of `broker simulate`, by the same means
@@ -16,8 +17,10 @@ that the core reads.
 
 from broker.config.errors import ConfigError, Mistake
 from broker.config.load import load, load_with_sources, parse_bind
-from broker.config.settings import Config, LimitsConfig, ListenerConfig, LogConfig, ServerConfig, StoreConfig, schema
+from broker.config.settings import Config, LimitsConfig, ListenerConfig, LogConfig, ServerConfig, schema
 from broker.config.sources import COMMAND_LINE_VARIABLES
+from broker.config.store import StoreConfig
+from broker.config.tls import TlsConfig, TlsHostConfig
 
 __all__ = [
     "COMMAND_LINE_VARIABLES",
@@ -29,6 +32,8 @@ __all__ = [
     "Mistake",
     "ServerConfig",
     "StoreConfig",
+    "TlsConfig",
+    "TlsHostConfig",
     "load",
     "load_with_sources",
     "parse_bind",

@@ -41,12 +41,44 @@ def shape_problems(listener: ListenerConfig) -> list[Problem]:
         found += [
             Problem(((key,), ("type",)), f"a unix listener has no {key}") for key in ("host", "port") if key in given
         ]
-        return found
+        if listener.tls is not None:
+            found.append(Problem((("tls",), ("type",)), "a unix listener has no TLS"))
+        return found + _tls_shape(listener)
     if "path" in given:
         hint = "; the paths of WebSocket are `websocket_paths` in its limits" if listener.type != "tcp" else ""
         found.append(Problem((("path",), ("type",)), f"only a unix listener has a path{hint}"))
     if "mode" in given:
         found.append(Problem((("mode",), ("type",)), "only a unix listener has a mode"))
+    if listener.proxy_protocol and not listener.trusted_proxies:
+        found.append(
+            Problem(
+                (("proxy_protocol",), ("trusted_proxies",)),
+                'the PROXY protocol needs `trusted_proxies`, such as ["10.0.0.0/8"]: who else may tell an address?',
+            )
+        )
+    return found + _tls_shape(listener)
+
+
+def _tls_shape(listener: ListenerConfig) -> list[Problem]:
+    """What is asked of Clients' certificates where none is asked for, and names that two hosts claim."""
+    tls = listener.tls
+    if tls is None:
+        return []
+    found: list[Problem] = []
+    if tls.client_ca is None:
+        asking = (("require_client_certificate", tls.require_client_certificate), ("user_name", tls.user_name))
+        found += [
+            Problem((("tls", key), ("tls", "client_ca")), f"{key} needs `client_ca`, or no certificate is asked for")
+            for key, value in asking
+            if value
+        ]
+    names: dict[str, int] = {}
+    for index, host in enumerate(tls.hosts):
+        for name in host.names:
+            first = names.setdefault(name, index)
+            if first != index:
+                involves: tuple[Loc, ...] = (("tls", "hosts", index, "names"), ("tls", "hosts", first, "names"))
+                found.append(Problem(involves, f'tls.hosts[{first}] has the name "{name}" already'))
     return found
 
 
@@ -97,7 +129,7 @@ def _address_problems(config: Config) -> list[Problem]:
             first = addresses.setdefault(address, index)
             if first != index:
                 involves: tuple[Loc, ...] = tuple(
-                    ("listeners", number, name) for number in (index, first) for name in (key, "host", "type")
+                    ("listeners", number, name) for number in (index, first) for name in (key, "host", "type", "tls")
                 )
                 found.append(Problem(involves, f"listeners[{first}] has the address {address} already"))
         if listener.name and names.setdefault(listener.name, index) != index:
@@ -136,11 +168,13 @@ def access_problems(config: Config, authenticated: bool) -> list[Problem]:
                 Problem((allow,), "nobody could connect: anonymous Clients are refused, and there is no authentication")
             )
         elif not listener.anonymous_allowed:
+            proxied = listener.proxy_protocol or listener.trusted_proxies
+            reach = "a proxy leads here" if proxied else f"{listener.host} is reached from other machines"
             found.append(
                 Problem(
-                    ((*loc, "host"), allow, (*loc, "type")),
-                    f"{listener.host} is reached from other machines, and there is no authentication",
-                    Cure("to let in everybody all the same", allow, "true"),
+                    ((*loc, "host"), allow, (*loc, "trusted_proxies"), (*loc, "type")),
+                    f"{reach}, and there is no authentication",
+                    (Cure("to let in everybody all the same", allow, "true"),),
                 )
             )
     return found

@@ -51,7 +51,7 @@ class Problem(NamedTuple):
 
     involves: tuple[Loc, ...]
     message: str
-    cure: Cure | None = None
+    cures: tuple[Cure, ...] = ()
 
 
 def dotted(loc: Loc) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -24,6 +25,7 @@ VERSIONS: Final[dict[str, int]] = {"3.1": 3, "3.1.1": 4, "5.0": 5}  # as a perso
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _IPV6: Final = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9_.-]+)?")
+_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 _PATH: Final = re.compile(r"/[^\s?#]*")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
@@ -91,6 +93,13 @@ def without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
+def without_null(schema: dict[str, Any]) -> None:
+    """The schema of a setting that may be left out; TOML has no null."""
+    schema.pop("default", None)
+    kinds = [kind for kind in schema.pop("anyOf") if kind != {"type": "null"}]
+    schema |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+
+
 def _distinct(value: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(value)) < len(value):
         raise ValueError("holds the same item twice")
@@ -129,16 +138,46 @@ def _socket_path(value: str) -> str:
     return value
 
 
-def _folder(value: object) -> object:
-    """A folder, "~" being that of the user. "" is refused: a variable that is not set would mean memory only."""
-    if not isinstance(value, str | Path):
+def _path(what: str) -> Callable[[object], object]:
+    """A path, "~" being the folder of the user. "" is refused: a variable that is not set would leave a door open."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str | Path):
+            return value
+        if not _name(str(value)) or not value:
+            raise ValueError(f"must name a {what}; without one leave the setting out")
+        try:
+            return Path(value).expanduser()
+        except RuntimeError:
+            raise ValueError(f"names a home that is not known: {shown(str(value))}") from None
+
+    return read
+
+
+def _network(value: object) -> object:
+    """ "10.0.0.0/8", or one address."""
+    if not isinstance(value, str):
         return value
-    if not _name(str(value)) or not value:
-        raise ValueError("must name a folder; without one leave the setting out")
     try:
-        return Path(value).expanduser()
-    except RuntimeError:
-        raise ValueError(f"names a home that is not known: {shown(str(value))}") from None
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f'must be a network such as "10.0.0.0/8" or an address, not {shown(value)}') from None
+    raise ValueError(f"the network of {shown(value)} is {shown(str(network))}")
+
+
+def _host_pattern(value: str) -> str:
+    """A name in lower case; its first label may be a star."""
+    name = value.lower().removesuffix(".")
+    labels = name.split(".")
+    if labels[0] == "*" and len(labels) > 2:
+        labels = labels[1:]
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(f'must be a name such as "mqtt.example.org" or "*.example.org", not {shown(value)}')
+    return name
 
 
 def _mode(value: object) -> object:
@@ -220,7 +259,24 @@ Versions = Annotated[
 Name = Annotated[str, AfterValidator(_name)]
 Host = Annotated[str, AfterValidator(_host)]
 SocketPath = Annotated[str, AfterValidator(_socket_path)]
-Folder = Annotated[Path, BeforeValidator(_folder)]
+Folder = Annotated[Path, BeforeValidator(_path("folder"))]
+File = Annotated[Path, BeforeValidator(_path("file"))]
+Networks = Annotated[
+    tuple[
+        Annotated[
+            IPv4Network | IPv6Network, BeforeValidator(_network), WithJsonSchema({"type": "string", "title": "Network"})
+        ],
+        ...,
+    ],
+    BeforeValidator(split),
+    AfterValidator(_distinct),
+]
+HostNames = Annotated[
+    tuple[Annotated[str, AfterValidator(_host_pattern)], ...],
+    Field(min_length=1),
+    BeforeValidator(split),
+    AfterValidator(_distinct),
+]
 Mode = Annotated[int, BeforeValidator(_mode), Field(json_schema_extra=_octal_or_text)]
 Paths = Annotated[
     tuple[Annotated[str, AfterValidator(_websocket_path)], ...],

@@ -11,12 +11,15 @@ which is a ValueError; read by `broker.config.load`, all mistakes together raise
 import ipaddress
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from broker.config import kinds
 from broker.config.checks import ORDERED, access_problems, config_problems, shape_problems
 from broker.config.errors import ConfigError, Mistake, Problem, dotted, indent
 from broker.config.kinds import Count, Number, Seconds, Size, WholeSeconds
+from broker.config.store import StoreConfig
+from broker.config.table import Path, Table, walk
+from broker.config.tls import TlsConfig
 from broker.core.limits import DROP_NEWEST, REJECT, Limits, ServerLimits
 
 _LIMITS: Final = Limits()
@@ -26,20 +29,14 @@ MAXIMUM_PACKET: Final = 268_435_455  # what Remaining Length can say (MQTT 5.0 s
 FOUR_BYTES: Final = 0xFFFF_FFFF
 TWO_BYTES: Final = 0xFFFF
 
+SECURE_SCHEMES: Final = {"tcp": "mqtts", "ws": "wss"}  # type of a listener with TLS -> how a URL of it begins
+
 # Given as validation context, it leaves the checks of settings seen together to whoever validates: `load` wants to
 # report them beside the other mistakes, with their places.
 DEFERRED: Final = {"checks": "deferred"}
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def _fill(self, **values: object) -> None:
-        """Give settings that nobody has set a default that depends on others. For validators only."""
-        self.__dict__.update({name: value for name, value in values.items() if name not in self.model_fields_set})
-
-
-class LimitsConfig(_Table):
+class LimitsConfig(Table):
     """`[limits]`, and `[listeners.limits]` for one listener: what CONNACK announces, and what bounds a connection."""
 
     versions: kinds.Versions = Field(
@@ -281,7 +278,7 @@ class LimitsConfig(_Table):
         return type(self).model_construct(_fields_set=set(self.model_fields_set), **dict(merged))
 
 
-class ListenerConfig(_Table):
+class ListenerConfig(Table):
     """`[[listeners]]`: one place where Clients connect."""
 
     TYPES: ClassVar[tuple[str, ...]] = ("tcp", "ws", "unix", "auto")
@@ -301,34 +298,65 @@ class ListenerConfig(_Table):
         default=1883,
         ge=0,
         le=TWO_BYTES,
-        description="TCP port: 1883 when not set, 8080 for `ws`; 0 = any free one.",
+        description="TCP port: 1883 when not set, 8080 for `ws`; with tls 8883, 8443 for `ws`; 0 = any free one.",
         json_schema_extra=kinds.without_default,
     )
-    path: kinds.SocketPath = Field(default="", description="Path of the Unix socket, for `unix` only.")
+    path: kinds.SocketPath = Field(
+        default="", description="Path of the Unix socket, for `unix` only.", examples=["/run/broker.sock"]
+    )
     mode: kinds.Mode = Field(
-        default=0o660, description="Permissions of the Unix socket in octal, for `unix` only.", ge=0, le=0o777
+        default=0o660,
+        description="Permissions of the Unix socket in octal, for `unix` only.",
+        ge=0,
+        le=0o777,
+        examples=[0o660],
     )
     allow_anonymous: bool | None = Field(
         default=None,
         description="Whether Clients may connect without authentication; when not set, only from this machine.",
+        examples=[True],
+    )
+    proxy_protocol: bool = Field(
+        default=False,
+        description="Whether each connection begins with a header of the PROXY protocol that tells whence it comes.",
+    )
+    trusted_proxies: kinds.Networks = Field(
+        default=(),
+        description="Networks whose proxies are believed about the address of a Client, by the PROXY protocol or by "
+        "X-Forwarded-For.",
+        examples=[["10.0.0.0/8"]],
     )
     limits: LimitsConfig = Field(
         default_factory=LimitsConfig, description="Keys of [limits] that differ for this listener."
+    )
+    tls: TlsConfig | None = Field(
+        default=None,
+        description="With it the listener is a secure one: `mqtts`, `wss`.",
+        json_schema_extra=kinds.without_null,
     )
 
     @model_validator(mode="after")
     def _shape(self, info: ValidationInfo) -> Self:
         if self.type == "ws":
-            self._fill(port=8080)
-        elif self.type == "unix":
+            self._fill(port=8443 if self.secure else 8080)
+        elif self.type != "unix":
+            self._fill(port=8883 if self.secure else 1883)
+        else:
             self._fill(host="", port=0)
         if info.context is not DEFERRED:
             _refuse(shape_problems(self))
         return self
 
     @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken here."""
+        return self.tls is not None
+
+    @property
     def is_local(self) -> bool:
-        """Whether only programs on this machine reach it: a Unix socket or a loopback address."""
+        """Whether only programs on this machine reach it: a Unix socket or a loopback address, without a proxy."""
+        if self.proxy_protocol or self.trusted_proxies:
+            return False
         if self.type == "unix" or self.host.rstrip(".").lower() == "localhost":
             return True
         try:
@@ -345,10 +373,11 @@ class ListenerConfig(_Table):
 
     @property
     def bind(self) -> str:
-        """The listener as `--bind` takes it: "tcp://127.0.0.1:1883", "unix:/run/broker.sock"."""
+        """The listener as `--bind` begins: "tcp://127.0.0.1:1883", "wss://[::1]:8443", "unix:/run/broker.sock"."""
         if self.type == "unix":
             return f"unix:{self.path}"
-        return f"{self.type}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        scheme = SECURE_SCHEMES.get(self.type, self.type) if self.secure else self.type
+        return f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def label(self) -> str:
@@ -360,7 +389,7 @@ class ListenerConfig(_Table):
         return self.limits.build()
 
 
-class ServerConfig(_Table):
+class ServerConfig(Table):
     """`[server]`: bounds of the whole broker, shared by all listeners."""
 
     retained_messages: Count = Field(default=_SERVER.retained_messages, ge=0, description="Most retained messages.")
@@ -380,49 +409,19 @@ class ServerConfig(_Table):
         ge=0,
         description="Time to send what is waiting when the broker is asked to stop.",
     )
+    allow_readable_keys: bool = Field(
+        default=False, description="Whether private keys may be used that every user of the machine can read."
+    )
 
     def build(self) -> ServerLimits:
         """The plain object that the core reads."""
         limits = ServerLimits()
-        for name in ServerConfig.model_fields:
+        for name in ServerConfig.model_fields.keys() - {"allow_readable_keys"}:
             setattr(limits, name, getattr(self, name))
         return limits
 
 
-class StoreConfig(_Table):
-    """`[store]`: what survives a restart, and where it is kept. Without a path nothing does."""
-
-    path: kinds.Folder | None = Field(
-        default=None,
-        description="Folder in which Sessions, their messages and retained messages are kept, on a local disk; "
-        "when not set, in memory only.",
-    )
-    durability: Literal["none", "written", "fsync"] = Field(
-        default="none",
-        description="What an acknowledgement waits for: the disk (`fsync`), the system (`written`), or nothing is "
-        "written at all (`none`); when not set, fsync with a path and none without.",
-        json_schema_extra=kinds.without_default,
-    )
-    reserve: kinds.OptionalSize = Field(
-        default=None,
-        ge=0,
-        description="Free space on the disk below which QoS 1 and 2 messages are refused; 0 = none; when not set, "
-        "64MiB, or an eighth of a smaller disk.",
-    )
-    ballast: kinds.OptionalSize = Field(
-        default=None,
-        ge=0,
-        description="File that is given up on a full disk, so that what waits can still be taken away; 0 = none; when "
-        "not set, 16MiB, or a sixteenth of a smaller disk.",
-    )
-
-    @model_validator(mode="after")
-    def _follow(self) -> Self:
-        self._fill(durability="none" if self.path is None else "fsync")
-        return self
-
-
-class LogConfig(_Table):
+class LogConfig(Table):
     """`[log]`: what the broker says about itself, on stderr."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(kinds.lower)] = Field(
@@ -438,7 +437,7 @@ def default_listeners() -> list[ListenerConfig]:
     return [ListenerConfig(type="tcp"), ListenerConfig(type="ws")]
 
 
-class Config(_Table):
+class Config(Table):
     """The whole configuration. `Config()` is the one in force without any file."""
 
     log: LogConfig = Field(default_factory=LogConfig, description="What the broker says about itself, on stderr.")
@@ -491,9 +490,7 @@ class Config(_Table):
 
 def _unplaced(problem: Problem) -> Mistake:
     """A mistake in a Config that was built by hand: there is no file to point into."""
-    remedy = ""
-    if problem.cure is not None:
-        remedy = indent(f"{problem.cure.purpose}, give it {problem.cure.loc[-1]}={problem.cure.value.title()}")
+    remedy = "\n".join(indent(f"{cure.purpose}, give it {cure.loc[-1]}={cure.value.title()}") for cure in problem.cures)
     return Mistake(dotted(problem.involves[0]), problem.message, remedy=remedy)
 
 
@@ -503,15 +500,16 @@ def _refuse(found: list[Problem]) -> None:
 
 
 # Path of a table in the file, without indices -> its keys, for messages, samples and the environment.
-TABLES: Final[dict[tuple[str, ...], type[_Table]]] = {
-    (): Config,
-    ("log",): LogConfig,
-    ("listeners",): ListenerConfig,
-    ("listeners", "limits"): LimitsConfig,
-    ("limits",): LimitsConfig,
-    ("server",): ServerConfig,
-    ("store",): StoreConfig,
-}
+TABLES: Final[dict[Path, type[Table]]] = {(): Config, **{path: held.model for path, held in walk(Config)}}
+
+# Those of which there may be several: [[listeners]].
+LISTS: Final[frozenset[Path]] = frozenset(path for path, held in walk(Config) if held.many)
+
+
+def title(path: Path) -> str:
+    """A table as the file writes it: "[[listeners]]", "[listeners.tls]"."""
+    name = ".".join(path)
+    return f"[[{name}]]" if path in LISTS else f"[{name}]"
 
 
 def schema() -> dict[str, Any]:

@@ -13,7 +13,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from broker.config.errors import ConfigError, Cure, Mistake, did_you_mean, dotted, indent, nearest
 from broker.config.positions import Loc, Place, line_and_column, positions
-from broker.config.settings import TABLES, ListenerConfig, default_listeners
+from broker.config.settings import LISTS, SECURE_SCHEMES, TABLES, ListenerConfig, default_listeners, title
+from broker.config.table import path_of, plain
+from broker.config.tls import BIND_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,8 +39,8 @@ _SERVICE_LINK: Final = re.compile(
 _SYNTAX_PLACE: Final = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 _QUERY_KEYS: Final = ("allow_anonymous", "mode", "name")
-_FOREIGN_SCHEMES: Final = {"mqtt": "tcp", "http": "ws"}
-_TLS_SCHEMES: Final = ("mqtts", "wss", "https", "ssl", "tls")
+_FOREIGN_SCHEMES: Final = {"mqtt": "tcp", "http": "ws", "https": "wss", "ssl": "mqtts", "tls": "mqtts"}
+_SECURE_TYPES: Final = {scheme: kind for kind, scheme in SECURE_SCHEMES.items()}
 
 
 class Origin(Protocol):
@@ -82,7 +84,10 @@ class FileOrigin:
         return f"'{loc[-1]}'"
 
     def remedy(self, cure: Cure) -> str:
-        return indent(f"{cure.purpose}, add to this table:\n    {cure.loc[-1]} = {cure.value}")
+        line = f"    {cure.loc[-1]} = {cure.value}"
+        if cure.loc[0] == "listeners":
+            return indent(f"{cure.purpose}, add to this table:\n{line}")
+        return indent(f"{cure.purpose}, add to the file:\n    {title(path_of(cure.loc[:-1]))}\n{line}")
 
 
 class EnvironmentOrigin:
@@ -103,7 +108,7 @@ class EnvironmentOrigin:
         return "__".join([variable(loc), *below])
 
     def remedy(self, cure: Cure) -> str:
-        return indent(f"{cure.purpose}, set:\n    {variable(cure.loc)}={cure.value}")
+        return _variable_remedy(cure)
 
 
 class BindOrigin:
@@ -123,6 +128,8 @@ class BindOrigin:
         return f"'{loc[-1]}'"
 
     def remedy(self, cure: Cure) -> str:
+        if cure.loc[0] != "listeners":
+            return _variable_remedy(cure)
         joint = "&" if "?" in self.text else "?"
         return indent(f"{cure.purpose}, write:\n    --bind '{self.text}{joint}{cure.loc[-1]}={cure.value}'")
 
@@ -145,7 +152,7 @@ class DataOrigin:
         return "--data"
 
     def remedy(self, cure: Cure) -> str:
-        return indent(f"{cure.purpose}, set:\n    {variable(cure.loc)}={cure.value}")
+        return _variable_remedy(cure)
 
 
 class Sources:
@@ -186,6 +193,11 @@ def read(path: Path | None, environ: Mapping[str, str], binds: Sequence[str] = (
             store["path"] = data
             sources.replace(("store", "path"), DataOrigin(data))
     return sources
+
+
+def _variable_remedy(cure: Cure) -> str:
+    value = cure.value.strip('"')  # of TOML
+    return indent(f"{cure.purpose}, set:\n    {variable(cure.loc)}={value}")
 
 
 def _at(path: str, text: str, start: int, end: int, message: str) -> Mistake:
@@ -264,8 +276,10 @@ def variable_names(section: str) -> list[str]:
     names: list[str] = []
     for table, model in TABLES.items():
         if table[:1] == (section,):
-            loc: Loc = (section, 0, *table[1:]) if section == "listeners" else table
-            names += [variable((*loc, key)) for key in model.model_fields if key != "limits"]
+            loc: Loc = ()
+            for length, name in enumerate(table, 1):
+                loc = (*loc, name, 0) if table[:length] in LISTS else (*loc, name)
+            names += [variable((*loc, key)) for key in plain(model)]
     return names
 
 
@@ -274,12 +288,12 @@ def _lay(sources: Sources, parts: list[str], value: str, origin: Origin) -> str:
     target: Any = sources.data
     loc: Loc = ()
     for part in parts[:-1]:
-        if isinstance(target, list):
+        if isinstance(target, list) and path_of(loc) in LISTS:
             count = len(target)
             if not part.isdigit():
-                return f"listeners are numbered from 0, as in {PREFIX}LISTENERS__0__{parts[-1].upper()}"
+                return f"{loc[-1]} are numbered from 0, as in {variable((*loc, 0, parts[-1]))}"
             if int(part) > count:
-                return f"there are {count} listeners before this; the next has the number {count}"
+                return f"there are {count} {loc[-1]} before this; the next has the number {count}"
             loc = (*loc, int(part))
             if int(part) == count:
                 target.append({})
@@ -288,13 +302,13 @@ def _lay(sources: Sources, parts: list[str], value: str, origin: Origin) -> str:
         elif isinstance(target, dict):
             loc = (*loc, part)
             if part not in target:
-                target[part] = {}
+                target[part] = [] if path_of(loc) in LISTS else {}
                 sources.origins[loc] = origin
             target = target[part]
         else:
             break
-    if isinstance(target, list):
-        return "a listener is a table: set its keys"
+    if isinstance(target, list) and path_of(loc) in LISTS:
+        return f"a {str(loc[-1]).removesuffix('s')} is a table: set its keys"
     if not isinstance(target, dict):
         return f"{dotted(loc)} has no settings below it"
     loc = (*loc, parts[-1])
@@ -325,14 +339,14 @@ def _read_binds(sources: Sources, binds: Sequence[str]) -> None:
 def bind_table(text: str) -> dict[str, Any]:
     """ "ws://0.0.0.0:8080/mqtt?allow_anonymous=true" as a `[[listeners]]` table. Raises ValueError with a sentence."""
     scheme, colon, rest = text.partition(":")
-    kind = scheme.lower()
-    if kind in _TLS_SCHEMES:
-        raise ValueError(f"{kind} needs TLS, which this version does not have; put a proxy before the broker")
+    scheme = scheme.lower()
+    kind = _SECURE_TYPES.get(scheme, scheme)
     if kind not in ListenerConfig.TYPES or not colon:
-        if kind in _FOREIGN_SCHEMES:
-            raise ValueError(f"write {_FOREIGN_SCHEMES[kind]}{colon}{rest} for a listener")
-        hint = f"; did you mean 'tcp://{text}'?" if "//" not in text else did_you_mean(kind, ListenerConfig.TYPES)
-        raise ValueError(f"must begin with tcp://, ws://, auto:// or unix:{hint}")
+        if scheme in _FOREIGN_SCHEMES:
+            raise ValueError(f"write {_FOREIGN_SCHEMES[scheme]}{colon}{rest} for a listener")
+        known = (*ListenerConfig.TYPES, *_SECURE_TYPES)
+        hint = f"; did you mean 'tcp://{text}'?" if "//" not in text else did_you_mean(scheme, known)
+        raise ValueError(f"must begin with tcp://, ws://, auto://, mqtts://, wss:// or unix:{hint}")
     address, _, query = rest.partition("?")
     table: dict[str, Any] = {"type": kind}
     if kind == "unix":
@@ -341,16 +355,24 @@ def bind_table(text: str) -> dict[str, Any]:
             raise ValueError("needs a path, such as unix:/run/broker.sock")
     else:
         if not address.startswith("//"):
-            raise ValueError(f"write {kind}://{address} with two slashes")
-        table |= _network_address(kind, f"{kind}:{address}")
+            raise ValueError(f"write {scheme}://{address} with two slashes")
+        table |= _network_address(scheme, f"{scheme}:{address}")
     for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in _QUERY_KEYS:
-            raise ValueError(f"unknown setting '{key}'{did_you_mean(key, _QUERY_KEYS)}")
-        table[key] = value
+        if key in BIND_KEYS:
+            table.setdefault("tls", {})[key] = value
+        elif key in _QUERY_KEYS:
+            table[key] = value
+        else:
+            raise ValueError(f"unknown setting '{key}'{did_you_mean(key, (*_QUERY_KEYS, *BIND_KEYS))}")
+    if scheme in _SECURE_TYPES and "certificate" not in table.get("tls", {}):
+        mark = "&" if query else "?"
+        raise ValueError(
+            f"needs a certificate: {text}{mark}certificate=FILE&key=FILE, or [listeners.tls] in a configuration file"
+        )
     return table
 
 
-def _network_address(kind: str, url: str) -> dict[str, Any]:
+def _network_address(scheme: str, url: str) -> dict[str, Any]:
     table: dict[str, Any] = {}
     try:
         parts = urlsplit(url)
@@ -364,12 +386,14 @@ def _network_address(kind: str, url: str) -> dict[str, Any]:
     # urlsplit makes names lower case, which leaves their meaning; a zone is written %25 in a URL (RFC 6874).
     host = (parts.hostname or "").replace("%25", "%")
     if not host:
-        raise ValueError(f"needs a host: {kind}://127.0.0.1:… for this machine, {kind}://0.0.0.0:… for every address")
+        raise ValueError(
+            f"needs a host: {scheme}://127.0.0.1:… for this machine, {scheme}://0.0.0.0:… for every address"
+        )
     table["host"] = host
     if port is not None:
         table["port"] = port
     if parts.path not in ("", "/"):
-        if kind == "tcp":
+        if scheme in ("tcp", "mqtts"):
             raise ValueError("a tcp listener has no path")
         table["limits"] = {"websocket_paths": [parts.path]}
     return table

@@ -8,13 +8,14 @@ one of them is stale.
 from __future__ import annotations
 
 import json
+import pathlib
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from broker.config.kinds import VERSIONS
-from broker.config.settings import TABLES, Config, LimitsConfig, ListenerConfig, schema
+from broker.config.settings import LISTS, TABLES, Config, LimitsConfig, ListenerConfig, schema, title
 from broker.config.sources import COMMAND_LINE_VARIABLES
+from broker.config.table import path_of, plain
 from broker.config.units import Unit
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from broker.config.positions import Loc
     from broker.config.sources import Sources
+    from broker.config.table import Path, Table
 
 _HEAD: Final = """\
 #:schema ./broker.schema.json
@@ -40,17 +42,12 @@ _UNIX_LISTENER: Final = """\
 #type = "unix"
 """
 
-# Keys that TOML cannot write with their default, or that belong to another type of listener: shown switched off.
-_SWITCHED_OFF: Final[dict[tuple[str, str], str]] = {
-    ("listeners", "allow_anonymous"): "true",
-    ("listeners", "path"): '"/run/broker.sock"',
-    ("listeners", "mode"): "0o660",
-    ("store", "path"): '"/var/lib/triomq"',
-    ("store", "durability"): '"fsync"',
-    ("store", "reserve"): '"64MiB"',
-    ("store", "ballast"): '"16MiB"',
+_DEPENDS: Final = {
+    "port": "`1883`, `8080`; with tls `8883`, `8443`",
+    "durability": '`"none"`, with a path `"fsync"`',
+    "key": "that of `certificate`",
+    "require_client_certificate": "`true` with `client_ca`",
 }
-_DEPENDS: Final = {"port": "`1883`, `8080`", "durability": '`"none"`, with a path `"fsync"`'}
 _UNIX_ONLY: Final = ("path", "mode")
 _NETWORK_ONLY: Final = ("host", "port")
 
@@ -61,13 +58,12 @@ _END: Final = "<!-- end: {} -->"
 def toml_value(field: FieldInfo, value: Any) -> str:
     """A setting's value as a person would write it in TOML."""
     unit = _unit(field)
-    if unit is not None:
+    if unit is not None and not isinstance(value, str):
         value = unit.show(value)
-    elif isinstance(value, Path):
-        value = str(value)
     elif isinstance(value, float) and value.is_integer():
         value = int(value)
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    # Paths and networks are written as strings.
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False, default=str)
 
 
 def setting(name: str, field: FieldInfo, value: Any) -> str:
@@ -81,38 +77,48 @@ def sample() -> str:
     """`config/broker.toml`: every key with its default and its sentence."""
     config = Config()
     parts = [_HEAD]
-    for table in (("log",), ("listeners",), ("limits",), ("server",), ("store",)):
+    for name, field in Config.model_fields.items():
         parts.append("")
-        parts.append(_comment(str(Config.model_fields[table[0]].description)))
-        if table == ("listeners",):
+        if name == "listeners":
             parts += _sample_listeners(config)
-            continue
-        parts.append(f"[{table[0]}]")
-        values = getattr(config, table[0])
-        for name, field in TABLES[table].model_fields.items():
-            parts += [
-                _comment(str(field.description)),
-                _sample_setting(table[0], name, field, getattr(values, name)),
-                "",
-            ]
+        elif (name,) in LISTS:
+            parts += _sample_example((name,), field)
+        else:
+            parts += [_comment(str(field.description)), title((name,))]
+            parts += _sample_table((name,), getattr(config, name))
         parts.pop()
     return "\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _sample_table(path: Path, table: Table) -> Iterator[str]:
+    for name, field in type(table).model_fields.items():
+        if (*path, name) in TABLES:
+            yield from _sample_example((*path, name), field)
+            continue
+        yield _comment(str(field.description))
+        yield _sample_setting(name, field, getattr(table, name))
+        yield ""
 
 
 def _sample_listeners(config: Config) -> Iterator[str]:
     fields = ListenerConfig.model_fields
     first = config.listeners[0]
+    yield _comment(str(Config.model_fields["listeners"].description))
     yield "[[listeners]]"
     for name, field in fields.items():
         if name in _UNIX_ONLY:
             continue
-        yield _comment(str(field.description))
         if name == "limits":
+            yield _comment(str(field.description))
             yield "#[listeners.limits]"
             yield f"#{setting('receive_maximum', LimitsConfig.model_fields['receive_maximum'], 32)}"
+            yield ""
+        elif ("listeners", name) in TABLES:
+            yield from _sample_example(("listeners", name), field)
         else:
-            yield _sample_setting("listeners", name, field, getattr(first, name))
-        yield ""
+            yield _comment(str(field.description))
+            yield _sample_setting(name, field, getattr(first, name))
+            yield ""
     for listener in config.listeners[1:]:
         yield "[[listeners]]"
         for name in ("type", "host", "port"):
@@ -121,12 +127,28 @@ def _sample_listeners(config: Config) -> Iterator[str]:
     yield _UNIX_LISTENER
     for name in _UNIX_ONLY:
         yield _comment(str(fields[name].description))
-        yield _sample_setting("listeners", name, fields[name], None)
+        yield _sample_setting(name, fields[name], None)
+    yield ""
 
 
-def _sample_setting(table: str, name: str, field: FieldInfo, value: Any) -> str:
-    example = _SWITCHED_OFF.get((table, name))
-    return setting(name, field, value) if example is None else f"#{name} = {example}"
+def _sample_example(path: Path, field: FieldInfo) -> Iterator[str]:
+    """A table that is not there by default: all of it is switched off."""
+    yield _comment(str(field.description))
+    yield f"#{title(path)}"
+    for name, inner in TABLES[path].model_fields.items():
+        if (*path, name) in TABLES:
+            yield from _sample_example((*path, name), inner)
+            continue
+        default = None if inner.is_required() else inner.get_default(call_default_factory=True, validated_data={})
+        line = _sample_setting(name, inner, default)
+        yield _comment(str(inner.description))
+        yield line if line.startswith("#") else f"#{line}"
+        yield ""
+
+
+def _sample_setting(name: str, field: FieldInfo, value: Any) -> str:
+    """A setting; switched off, with its example, where the default is nothing that could be written."""
+    return f"#{setting(name, field, field.examples[0])}" if field.examples else setting(name, field, value)
 
 
 def _comment(sentence: str) -> str:
@@ -139,26 +161,33 @@ def in_force(config: Config, sources: Sources, changed: bool = False) -> str:
     What it prints can be read as a configuration file and means the same.
     """
     parts = [] if config.listeners else ["listeners = []"]
-    for table in ("log", "limits", "server", "store"):
-        lines = list(_settings_in_force(getattr(config, table), (table,), sources, changed))
-        if lines:
-            parts.append("\n".join([f"[{table}]", *lines]))
-    for index, listener in enumerate(config.listeners):
-        loc: Loc = ("listeners", index)
-        origin = sources.origin(loc)
-        head = _aside("[[listeners]]", origin.title() if origin else "default")
-        parts.append("\n".join([head, *_settings_in_force(listener, loc, sources, False)]))
-        lines = list(_settings_in_force(listener.limits, (*loc, "limits"), sources, True))
-        if lines:
-            parts.append("\n".join(["[listeners.limits]", *lines]))
+    parts += _tables_in_force(config, (), sources, changed)
     return "\n\n".join(parts) + "\n"
 
 
-def _settings_in_force(table: Any, loc: Loc, sources: Sources, changed: bool) -> Iterator[str]:
-    for name, field in type(table).model_fields.items():
+def _tables_in_force(table: Table, loc: Loc, sources: Sources, changed: bool) -> Iterator[str]:
+    """The tables below `table`, lists of them last; of a listener's limits only what differs, else all of it."""
+    path = path_of(loc)
+    held = {name: getattr(table, name) for name in type(table).model_fields if (*path, name) in TABLES}
+    for name in sorted(held, key=lambda name: (*path, name) in LISTS):
+        below, value = (*path, name), held[name]
+        for index, one in enumerate(value if below in LISTS else [] if value is None else [value]):
+            here: Loc = (*loc, name, index) if below in LISTS else (*loc, name)
+            narrow = below == ("listeners", "limits") or (changed and len(below) == 1 and below not in LISTS)
+            lines = list(_settings_in_force(one, here, sources, narrow))
+            if lines:
+                origin = sources.origin(here)
+                said = origin.title() if origin else "default"
+                head = _aside(title(below), said) if below in LISTS else title(below)
+                yield "\n".join([head, *lines])
+            yield from _tables_in_force(one, here, sources, narrow)
+
+
+def _settings_in_force(table: Table, loc: Loc, sources: Sources, changed: bool) -> Iterator[str]:
+    for name, field in plain(type(table)).items():
         value = getattr(table, name)
         given = name in table.model_fields_set
-        if name == "limits" or value is None or (changed and not given):
+        if value is None or (changed and not given):
             continue
         if isinstance(table, ListenerConfig) and name in (_NETWORK_ONLY if table.type == "unix" else _UNIX_ONLY):
             continue
@@ -173,9 +202,7 @@ def _aside(text: str, comment: str) -> str:
 def guide_table(table: tuple[str, ...]) -> str:
     """One table of settings in Markdown."""
     rows = ["| Setting | Default | Range | |", "| --- | --- | --- | --- |"]
-    for name, field in TABLES[table].model_fields.items():
-        if name == "limits":
-            continue
+    for name, field in plain(TABLES[table]).items():
         sentence = str(field.description).replace("|", "\\|")
         rows.append(f"| `{name}` | {_default(name, field)} | {_range(field)} | {sentence} |")
     return "\n".join(rows)
@@ -187,7 +214,7 @@ def _default(name: str, field: FieldInfo) -> str:
     if name in _DEPENDS:
         return _DEPENDS[name]
     value = field.get_default(call_default_factory=True, validated_data={})
-    if not value and (name == "path" or value is None):
+    if value is None or (field.examples and not value):
         return "not set"
     return f"`{setting(name, field, value).partition(' = ')[2]}`"
 
@@ -236,7 +263,7 @@ def schema_text() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def write(root: Path) -> None:
+def write(root: pathlib.Path) -> None:
     """Write the three generated texts below `root`, the source tree."""
     (root / "config" / "broker.toml").write_text(sample(), "utf-8")
     (root / "config" / "broker.schema.json").write_text(schema_text(), "utf-8")
@@ -245,4 +272,4 @@ def write(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(__file__).parent.parent.parent)
+    write(pathlib.Path(__file__).parent.parent.parent)

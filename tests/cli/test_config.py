@@ -48,7 +48,9 @@ def test_show_with_everything(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert tomllib.loads(result.stdout) == {
         "limits": {"maximum_qos": 1, "topic_levels": 9},
-        "listeners": [{"type": "unix", "name": "", "path": "/x", "mode": 0o660}],
+        "listeners": [
+            {"type": "unix", "name": "", "path": "/x", "mode": 0o660, "proxy_protocol": False, "trusted_proxies": []}
+        ],
     }
     assert f"# {path}:2" in result.stdout
     assert "# BROKER_LIMITS__TOPIC_LEVELS" in result.stdout

@@ -31,6 +31,25 @@ def test_the_default_has_none() -> None:
         ({"type": "tcp", "path": "/x"}, "listeners[0].path", "only a unix listener has a path"),
         ({"type": "ws", "path": "/x"}, "listeners[0].path", "websocket_paths"),
         ({"type": "auto", "mode": 0}, "listeners[0].mode", "only a unix listener has a mode"),
+        ({"type": "unix", "path": "/x", "tls": {"certificate": "c"}}, "listeners[0].tls", "a unix listener has no TLS"),
+        ({"type": "tcp", "proxy_protocol": True}, "listeners[0].proxy_protocol", "needs `trusted_proxies`"),
+        ({"type": "tcp", "tls": {"certificate": "c", "user_name": "cn"}}, "listeners[0].tls.user_name", "`client_ca`"),
+        (
+            {"type": "tcp", "tls": {"certificate": "c", "require_client_certificate": True}},
+            "listeners[0].tls.require_client_certificate",
+            "needs `client_ca`",
+        ),
+        (
+            {
+                "type": "ws",
+                "tls": {
+                    "certificate": "c",
+                    "hosts": [{"names": ["a", "b"], "certificate": "a"}, {"names": ["B"], "certificate": "b"}],
+                },
+            },
+            "listeners[0].tls.hosts[1].names",
+            'tls.hosts[0] has the name "b" already',
+        ),
     ],
 )
 def test_shape(listener: dict[str, Any], place: str, words: str) -> None:
@@ -121,8 +140,8 @@ def test_access_names_the_listener_and_the_cure() -> None:
     config = Config(listeners=[ListenerConfig(type="tcp"), ListenerConfig(type="ws", host="0.0.0.0")])
     (problem,) = access_problems(config, authenticated=False)
     assert dotted(problem.involves[0]) == "listeners[1].host"
-    assert problem.cure is not None
-    assert (problem.cure.loc, problem.cure.value) == (("listeners", 1, "allow_anonymous"), "true")
+    (cure,) = problem.cures
+    assert (cure.loc, cure.value) == (("listeners", 1, "allow_anonymous"), "true")
     assert access_problems(config, authenticated=True) == []
 
 

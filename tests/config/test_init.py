@@ -19,6 +19,8 @@ def test_every_promised_name_is_there() -> None:
         "Mistake",
         "ServerConfig",
         "StoreConfig",
+        "TlsConfig",
+        "TlsHostConfig",
         "load",
         "load_with_sources",
         "parse_bind",

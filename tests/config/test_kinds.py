@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -90,6 +91,11 @@ def test_origins_are_compared_in_lower_case() -> None:
         (kinds.Folder, 5, "not a valid path"),
         (kinds.Folder, "a\x00", "control characters"),
         (kinds.Folder, "~nobody-of-this-name/x", "names a home that is not known"),
+        (kinds.File, "", "must name a file; without one leave the setting out"),
+        (kinds.Networks, ["10.0.0.1/8"], 'the network of "10.0.0.1/8" is "10.0.0.0/8"'),
+        (kinds.Networks, ["all"], 'must be a network such as "10.0.0.0/8" or an address, not "all"'),
+        (kinds.Networks, ["::1", "::1/128"], "the same item twice"),
+        (kinds.HostNames, ["*"], 'must be a name such as "mqtt.example.org"'),
         (kinds.OptionalSize, "1K", "must be a size such as"),
         (kinds.Mode, 660, "must be an octal number"),
         (kinds.Mode, "rw", "must be an octal number"),
@@ -124,3 +130,17 @@ def test_a_schema_may_lack_its_default() -> None:
     schema: dict[str, Any] = {"type": "integer", "default": 1}
     kinds.without_default(schema)
     assert schema == {"type": "integer"}
+
+
+def test_networks_of_both_kinds() -> None:
+    assert read(kinds.Networks, "10.0.0.0/8, 127.0.0.1,fd00::/8") == (
+        ip_network("10.0.0.0/8"),
+        ip_network("127.0.0.1/32"),
+        ip_network("fd00::/8"),
+    )
+
+
+def test_a_schema_may_lack_null() -> None:
+    schema: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
+    kinds.without_null(schema)
+    assert schema == {"type": "string"}

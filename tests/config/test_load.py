@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker.config import ConfigError, load, load_with_sources, parse_bind
-from broker.config.settings import TABLES
+from broker.config.settings import TABLES, title
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -197,17 +197,25 @@ def test_one_mistake(tmp_path: Path, text: str, expected: str) -> None:
     assert mistakes(tmp_path, text) == [expected]
 
 
+REQUIRED = {"type": "'tcp'", "certificate": "'NAME'", "names": "['x']"}
 MISSPELT = [(table, name) for table, model in TABLES.items() for name in model.model_fields]
 
 
 @pytest.mark.parametrize(("table", "name"), MISSPELT, ids=lambda value: ".".join(value) if value else "top")
-def test_every_setting_misspelt_is_recognised(tmp_path: Path, table: tuple[str, ...], name: str) -> None:
+def test_every_setting_misspelt_is_recognised(
+    tmp_path: Path, server_pem: Path, table: tuple[str, ...], name: str
+) -> None:
     middle = len(name) // 2
     wrong = name[:middle] + name[middle + 1 :]  # a letter lost
-    listener = table[:1] == ("listeners",)
-    header = '[[listeners]]\ntype = "tcp"\n' if listener else ""
-    if len(table) == 2 or (table and not listener):
-        header += f"[{'.'.join(table)}]\n"
+    header = ""
+    for length in range(1, len(table) + 1):
+        fields = TABLES[table[:length]].model_fields
+        header += f"{title(table[:length])}\n"
+        header += "".join(
+            f"{key} = {REQUIRED[key]}\n".replace("NAME", str(server_pem))
+            for key, field in fields.items()
+            if field.is_required()
+        )
     (mistake,) = mistakes(tmp_path, f"{header}{wrong} = 1\n")
     line = header.count("\n") + 1
     assert mistake.startswith(f"{line}:1: ")
@@ -300,6 +308,7 @@ def test_what_is_wrong_itself_is_not_judged_with_others(tmp_path: Path) -> None:
 
 
 def test_several_things_wrong_below_one_array(tmp_path: Path) -> None:
+    assert len(mistakes(tmp_path, "[limits]\nversions = ['1']\n")) == 1
     assert len(mistakes(tmp_path, "[limits]\nversions = ['1', '2', '5.0']\n")) == 2
 
 
@@ -382,7 +391,10 @@ def test_a_listener_says_its_bind(bind: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("tpc://x", "--bind tpc://x: must begin with tcp://, ws://, auto:// or unix:; did you mean 'tcp'?"),
+        (
+            "tpc://x",
+            "--bind tpc://x: must begin with tcp://, ws://, auto://, mqtts://, wss:// or unix:; did you mean 'tcp'?",
+        ),
         ("tcp://a_b c", '--bind tcp://a_b c: host must be an address or a name alone, not "a_b c"'),
         ("tcp://x?mode=600", "--bind tcp://x?mode=600: mode: only a unix listener has a mode"),
     ],

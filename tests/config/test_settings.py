@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -15,14 +17,12 @@ from broker.config import (
     LogConfig,
     ServerConfig,
     StoreConfig,
+    TlsConfig,
     schema,
 )
 from broker.config.settings import TABLES
 from broker.core.limits import DROP_OLDEST, OVERFLOW_POLICIES, REJECT, Limits, ServerLimits
 from tests.core.parts import values_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LIMITS = values_of(Limits())
 SERVER = values_of(ServerLimits())
@@ -33,7 +33,7 @@ SERVER = values_of(ServerLimits())
 
 def test_every_limit_of_the_core_is_a_setting() -> None:
     assert set(LimitsConfig.model_fields) == set(LIMITS)
-    assert set(ServerConfig.model_fields) == set(SERVER)
+    assert set(ServerConfig.model_fields) == {*SERVER, "allow_readable_keys"}
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -167,9 +167,23 @@ def test_without_a_word_it_listens_on_loopback_only() -> None:
     Config.default().check_access()
 
 
-@pytest.mark.parametrize(("kind", "port"), [("tcp", 1883), ("ws", 8080), ("auto", 1883)])
-def test_ports_by_default(kind: Any, port: int) -> None:
+@pytest.mark.parametrize(("kind", "port", "secure"), [("tcp", 1883, 8883), ("ws", 8080, 8443), ("auto", 1883, 8883)])
+def test_ports_by_default(kind: Any, port: int, secure: int) -> None:
     assert (ListenerConfig(type=kind).host, ListenerConfig(type=kind).port) == ("127.0.0.1", port)
+    assert not ListenerConfig(type=kind).secure
+    tls = TlsConfig(certificate=Path("c"))
+    assert ListenerConfig(type=kind, tls=tls).port == secure
+    assert ListenerConfig(type=kind, tls=tls, port=5).port == 5
+    assert ListenerConfig(type=kind, tls=tls).secure
+
+
+def test_a_listener_behind_a_proxy_is_not_local() -> None:
+    networks = (ip_network("127.0.0.0/8"),)
+    listener = ListenerConfig(type="tcp", proxy_protocol=True, trusted_proxies=networks)
+    assert not listener.is_local
+    assert not ListenerConfig(type="ws", trusted_proxies=networks).is_local
+    with pytest.raises(ConfigError, match=r"listeners\[0\]\.host: a proxy leads here, and there is no authentication"):
+        Config(listeners=[listener]).check_access()
 
 
 def test_embedding_is_short() -> None:
@@ -200,6 +214,9 @@ def test_unix_listener() -> None:
 def test_label() -> None:
     assert ListenerConfig(type="tcp", name="factory").label == "factory"
     assert ListenerConfig(type="ws", host="::1").label == "ws://[::1]:8080"
+    tls = TlsConfig(certificate=Path("c"))
+    assert ListenerConfig(type="ws", tls=tls).label == "wss://127.0.0.1:8443"
+    assert ListenerConfig(type="tcp", tls=tls).label == "mqtts://127.0.0.1:8883"
 
 
 def test_a_configuration_does_not_change_under_the_broker() -> None:
@@ -327,35 +344,6 @@ def test_log_settings() -> None:
         LogConfig.model_validate({"format": "xml"})
 
 
-# -- The store
-
-
-def test_without_a_path_nothing_is_kept() -> None:
-    store = Config().store
-    assert (store.path, store.durability, store.reserve, store.ballast) == (None, "none", None, None)
-
-
-@pytest.mark.parametrize("durability", ["none", "written", "fsync"])
-def test_with_a_path_the_level_is_ones_own(durability: Any, tmp_path: Path) -> None:
-    assert StoreConfig(path=tmp_path).durability == "fsync"
-    assert Config(store=StoreConfig(path=tmp_path, durability=durability)).store.durability == durability
-
-
-@pytest.mark.parametrize("durability", ["written", "fsync"])
-def test_a_level_needs_a_path(durability: Any) -> None:
-    with pytest.raises(ValidationError, match=r"store\.durability: there is no folder .* --data DIR"):
-        Config(store=StoreConfig(durability=durability))
-
-
-def test_room_on_the_disk() -> None:
-    store = StoreConfig.model_validate({"reserve": "64MiB", "ballast": 0})
-    assert (store.reserve, store.ballast) == (64 << 20, 0)
-    for name in ("reserve", "ballast"):
-        for value in (-1, "lots", True, 1.5):
-            with pytest.raises(ValidationError):
-                StoreConfig.model_validate({name: value})
-
-
 # -- Descriptions and schema
 
 
@@ -387,7 +375,7 @@ def test_schema_names_every_setting() -> None:
     document = schema()
     assert document["additionalProperties"] is False
     definitions = document["$defs"]
-    for model in (ListenerConfig, LimitsConfig, ServerConfig, StoreConfig, LogConfig):
+    for model in (ListenerConfig, LimitsConfig, ServerConfig, StoreConfig, LogConfig, TlsConfig):
         properties = definitions[model.__name__]["properties"]
         assert set(properties) == set(model.model_fields)
         assert definitions[model.__name__]["additionalProperties"] is False
@@ -397,3 +385,4 @@ def test_schema_names_every_setting() -> None:
     assert definitions["LimitsConfig"]["properties"]["connect_packet_size"]["default"] == LIMITS["connect_packet_size"]
     assert definitions["LimitsConfig"]["properties"]["receive_maximum"]["maximum"] == 65535
     assert "null" not in str(definitions["StoreConfig"]["properties"]["reserve"])
+    assert "null" not in str(definitions["TlsConfig"])

@@ -11,6 +11,7 @@ from broker.config.errors import ConfigError, Cure
 from broker.config.sources import (
     COMMAND_LINE_VARIABLES,
     BindOrigin,
+    DataOrigin,
     EnvironmentOrigin,
     FileOrigin,
     bind_table,
@@ -150,6 +151,12 @@ def test_listeners_are_appended_in_the_order_of_their_numbers() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("BROKER_LISTENERS__0__TLS__HOSTS__1__KEY", "there are 0 hosts before this; the next has the number 0"),
+        (
+            "BROKER_LISTENERS__0__TLS__HOSTS__KEY__X",
+            "hosts are numbered from 0, as in BROKER_LISTENERS__0__TLS__HOSTS__0__X",
+        ),
+        ("BROKER_LISTENERS__0__TLS__HOSTS__0", "a host is a table"),
         ("BROKER_LISTENERS__3__PORT", "there are 2 listeners before this; the next has the number 2"),
         ("BROKER_LISTENERS__TCP__PORT", "numbered from 0, as in BROKER_LISTENERS__0__PORT"),
         ("BROKER_LISTENERS__0", "a listener is a table"),
@@ -200,6 +207,7 @@ def test_variable_names() -> None:
     assert "BROKER_LISTENERS__0__PORT" in names
     assert "BROKER_LISTENERS__0__LIMITS__OVERFLOW" in names
     assert "BROKER_LISTENERS__0__LIMITS" not in names
+    assert "BROKER_LISTENERS__0__TLS__HOSTS__0__NAMES" in names
 
 
 # -- Command line
@@ -242,6 +250,24 @@ def test_every_wrong_bind_is_named() -> None:
             "tcp://0.0.0.0?allow_anonymous=true&name=all",
             {"type": "tcp", "host": "0.0.0.0", "allow_anonymous": "true", "name": "all"},
         ),
+        (
+            "mqtts://0.0.0.0?certificate=/c.pem&key=/k.pem&client_ca=/ca&user_name=cn",
+            {
+                "type": "tcp",
+                "host": "0.0.0.0",
+                "tls": {"certificate": "/c.pem", "key": "/k.pem", "client_ca": "/ca", "user_name": "cn"},
+            },
+        ),
+        (
+            "wss://[::1]:1/x?certificate=c",
+            {
+                "type": "ws",
+                "host": "::1",
+                "port": 1,
+                "limits": {"websocket_paths": ["/x"]},
+                "tls": {"certificate": "c"},
+            },
+        ),
         ("unix:/run/broker.sock", {"type": "unix", "path": "/run/broker.sock"}),
         ("unix:///run/broker.sock", {"type": "unix", "path": "/run/broker.sock"}),
         ("unix:broker.sock?mode=600", {"type": "unix", "path": "broker.sock", "mode": "600"}),
@@ -254,14 +280,18 @@ def test_binds(text: str, table: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "must begin with tcp://, ws://, auto:// or unix:"),
+        ("", "must begin with tcp://, ws://, auto://, mqtts://, wss:// or unix:"),
         ("1883", "did you mean 'tcp://1883'?"),
         ("0.0.0.0:1883", "did you mean 'tcp://0.0.0.0:1883'?"),
         ("tcpp://x", "did you mean 'tcp'?"),
         ("mqtt://0.0.0.0", "write tcp://0.0.0.0 for a listener"),
         ("http://0.0.0.0", "write ws://0.0.0.0 for a listener"),
-        ("wss://0.0.0.0", "wss needs TLS"),
-        ("mqtts://0.0.0.0", "mqtts needs TLS"),
+        ("https://0.0.0.0", "write wss://0.0.0.0 for a listener"),
+        ("ssl://0.0.0.0", "write mqtts://0.0.0.0 for a listener"),
+        ("wss://0.0.0.0", "needs a certificate: wss://0.0.0.0?certificate=FILE&key=FILE, or [listeners.tls] in a"),
+        ("mqtts://x?name=a", "needs a certificate: mqtts://x?name=a&certificate=FILE&key=FILE, or"),
+        ("mqtts://x/path", "a tcp listener has no path"),
+        ("mqtts://x?certifcate=a", "unknown setting 'certifcate'; did you mean 'certificate'?"),
         ("tcp:127.0.0.1", "write tcp://127.0.0.1 with two slashes"),
         ("tcp://", "needs a host"),
         ("tcp://:1883", "needs a host"),
@@ -288,3 +318,26 @@ def test_remedies_speak_the_language_of_the_source(tmp_path: Path) -> None:
     assert "\n        BROKER_LISTENERS__0__ALLOW_ANONYMOUS=true" in EnvironmentOrigin("BROKER_X", 0).remedy(cure)
     assert "--bind 'tcp://x?allow_anonymous=true'" in BindOrigin("tcp://x", 0).remedy(cure)
     assert "--bind 'tcp://x?name=a&allow_anonymous=true'" in BindOrigin("tcp://x?name=a", 0).remedy(cure)
+
+
+def test_remedies_in_another_table(tmp_path: Path) -> None:
+    cure = Cure("to ask", ("store", "path"), '"/x"')
+    in_file = read(written(tmp_path, '[[listeners]]\ntype = "tcp"\n'), {}).origin(("listeners", 0, "type"))
+    assert in_file is not None
+    assert in_file.remedy(cure) == '    to ask, add to the file:\n        [store]\n        path = "/x"'
+    for origin in (EnvironmentOrigin("BROKER_X", 0), BindOrigin("tcp://x", 0), DataOrigin("/y")):
+        assert origin.remedy(cure) == "    to ask, set:\n        BROKER_STORE__PATH=/x"
+
+
+def test_hosts_of_a_listener_by_variables() -> None:
+    environ = {
+        "BROKER_LISTENERS__0__TLS__CERTIFICATE": "/c",
+        "BROKER_LISTENERS__0__TLS__HOSTS__0__NAMES": "a,b",
+        "BROKER_LISTENERS__0__TLS__HOSTS__1__NAMES": "c",
+    }
+    sources = read(None, environ)
+    assert sources.mistakes == []
+    assert sources.data["listeners"][0]["tls"] == {"certificate": "/c", "hosts": [{"names": "a,b"}, {"names": "c"}]}
+    origin = sources.origin(("listeners", 0, "tls", "hosts", 1, "certificate"))
+    assert origin is not None
+    assert origin.title() == "BROKER_LISTENERS__0__TLS__HOSTS__1__NAMES"
