@@ -118,7 +118,7 @@ async def running(service: Service, tls: ssl.SSLContext | None = None) -> AsyncI
 @asynccontextmanager
 async def asking(service: Service, **settings: Any) -> AsyncIterator[HttpMethod]:
     async with running(service):
-        method = HttpMethod(service.url, **settings)
+        method = HttpMethod(service.url, **{"timeout": 30.0, **settings})
         try:
             yield method
         finally:
@@ -413,7 +413,7 @@ async def crowd(method: HttpMethod, many: int) -> list[Verdict]:
 async def test_few_calls_at_a_time_and_the_rest_in_line() -> None:
     service = Service(ALLOW)
     service.delay = 0.005
-    async with asking(service, concurrency=3, timeout=30.0) as method:
+    async with asking(service, concurrency=3) as method:
         verdicts = await crowd(method, 20)
         assert all(isinstance(verdict, Identity) for verdict in verdicts)
         assert service.most_at_once == 3
@@ -423,7 +423,7 @@ async def test_few_calls_at_a_time_and_the_rest_in_line() -> None:
 async def test_the_line_is_bounded_and_whoever_is_too_many_hears_so_at_once() -> None:
     service = Service(ALLOW)
     service.delay = 0.05
-    async with asking(service, concurrency=2, waiting=3, timeout=30.0) as method:
+    async with asking(service, concurrency=2, waiting=3) as method:
         verdicts = await crowd(method, 12)
         busy = [verdict for verdict in verdicts if isinstance(verdict, Denied)]
         assert [verdict.reason for verdict in busy] == [ReasonCode.SERVER_BUSY] * 7
@@ -444,7 +444,7 @@ async def test_the_time_in_line_counts() -> None:
 
 async def test_a_client_that_went_away_gives_its_place_free() -> None:
     service = Service(HANG)
-    async with asking(service, concurrency=1, timeout=30.0) as method:
+    async with asking(service, concurrency=1) as method:
         with trio.move_on_after(0.05) as scope:
             await ask(method)
         assert scope.cancelled_caught
@@ -457,7 +457,7 @@ async def test_a_client_that_went_away_gives_its_place_free() -> None:
 async def test_no_place_is_lost_whenever_clients_go_away() -> None:
     service = Service({**ALLOW, "cache": 0})
     service.delay = 0.002
-    async with asking(service, concurrency=2, timeout=30.0) as method:
+    async with asking(service, concurrency=2) as method:
         for number in range(40):
             with trio.move_on_after(number * 0.0003):
                 await crowd(method, 3)
@@ -500,7 +500,7 @@ async def test_https_is_verified(tmp_path: Any) -> None:
     ):
         service = Service(ALLOW)
         async with running(service, tls):
-            method = HttpMethod(service.url, ca_file=ca_file)
+            method = HttpMethod(service.url, timeout=30.0, ca_file=ca_file)
             answer = await ask(method)
             await method.aclose()
         assert isinstance(answer, Identity if good else Denied)
