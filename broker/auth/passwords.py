@@ -145,8 +145,12 @@ class PasswordFile:
         `allow_loose` lets through a file that everybody on the machine may read or write.
         """
         content, mistakes = read(path, allow_loose=allow_loose)
-        users, more = parse(content, shlex.quote(os.fspath(path)))
+        quoted = shlex.quote(os.fspath(path))
+        users, more = parse(content, quoted)
         mistakes += more
+        if not users and not more:
+            empty = "there is no user, only comments" if content.strip() else "the file is empty: there is no user"
+            mistakes.append(Mistake(1, 1, empty, f"`broker passwd add {quoted} NAME` adds one"))
         if mistakes:
             raise PasswordFileError(os.fspath(path), mistakes)
         return cls(users)
@@ -241,7 +245,10 @@ def read(path: str | os.PathLike[str], *, allow_loose: bool = False) -> tuple[by
 
 
 def parse(content: bytes, path: str) -> tuple[dict[str, User], list[Mistake]]:
-    """The users of a password file, and all that is wrong with it; `path` is for the commands that mend it."""
+    """The users of a password file, which may be none, and all that is wrong with its lines.
+
+    `path` stands in the commands that mend them.
+    """
     users: dict[str, User] = {}
     mistakes: list[Mistake] = []
     lines = content.split(b"\n")
@@ -259,9 +266,6 @@ def parse(content: bytes, path: str) -> tuple[dict[str, User], list[Mistake]]:
         if first is not user:
             fix = f"keep this line or line {first.line}"
             mistakes.append(Mistake(count, 1, f"user {user.name!r} is there twice", fix))
-    if not users and not mistakes:
-        empty = "there is no user, only comments" if content.strip() else "the file is empty: there is no user"
-        mistakes.append(Mistake(1, 1, empty, f"`broker passwd add {path} NAME` adds one"))
     return users, sorted(mistakes)
 
 

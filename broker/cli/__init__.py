@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "simulate": ("broker.cli.simulate", "simulate", "Let a fleet of simulated devices publish."),
     "demo": ("broker.cli.demo", "demo", "A broker, a fleet and a live table in one terminal."),
     "store": ("broker.cli.store", "store", "Look into a data folder: check, export, copy, compact, salvage."),
+    "passwd": ("broker.cli.passwd", "passwd", "Keep a password file: add, remove, check, import users."),
     "config": ("broker.cli.config", "config", "Show, explain and start a configuration."),
     "certs": ("broker.cli.certs", "certs", "Make a development CA and certificates for TLS."),
     "check-config": ("broker.cli.config", "check_config", "Read the configuration and name every mistake."),
