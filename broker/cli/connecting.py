@@ -182,7 +182,7 @@ def tls_of(
 
 def check_tls(tls: Tls | None, *urls: str) -> None:
     """That what was said of TLS has a URL of TLS to be for; click.UsageError otherwise."""
-    if tls is not None and not any(url.partition(":")[0] in _SECURE for url in urls):
+    if tls is not None and not any(url.partition(":")[0].lower() in _SECURE for url in urls):
         first = next(iter(urls), "the URL")
         scheme = "wss" if first.startswith("ws:") else "mqtts"
         raise click.UsageError(f"Options of TLS were given, and {first} is without it: say {scheme}://.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from broker.cli.connecting import VersionType
+from broker.cli.connecting import VersionType, check_tls, tls_of, tls_options
 from broker.cli.errors import ConfigurationMistake, Failure, Refused
 from broker.simulation.scenarios import MIXED, SCENARIOS, path_of
 
@@ -96,6 +96,7 @@ failure; 2 usage, or mistakes in the file; 4 cannot connect; 5 refused; 130 a se
     envvar="BROKER_URL",
     help=f"Devices are dealt out to these in turn; may be repeated. Else {' and '.join(DEFAULT_URLS)}.",
 )
+@tls_options
 @click.option(
     "--flaky",
     type=FiniteRange(0, 1),
@@ -141,6 +142,11 @@ def simulate(
     duration: float | None,
     no_watch: bool,
     no_table: bool,
+    cafile: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    key_password_file: Path | None,
+    insecure: bool,
 ) -> None:
     """Let simulated devices publish telemetry, until Ctrl-C.
 
@@ -156,17 +162,20 @@ def simulate(
         click.echo(path_of(wanted).read_text("utf-8"), nl=False)
         return
     from broker.cli.running import run
-    from broker.client import parse
+    from broker.client import Tls, parse
     from broker.simulation.devices import Wishes, build_fleet
     from broker.simulation.fleet import Fleet
 
+    said = tls_of(cafile=cafile, cert=cert, key=key, key_password_file=key_password_file, insecure=insecure)
+    check_tls(said, *(urls or DEFAULT_URLS))
+    tls: dict[str, Tls] = {}
     for url in urls:
         try:
             endpoint = parse(url)
+            if endpoint.secure:
+                tls[url] = (said or Tls()).ready(endpoint)
         except ValueError as error:
             raise click.UsageError(f"--url: {error}.") from error
-        if endpoint.secure:
-            raise click.UsageError(f"--url: {endpoint.scheme}:// is not spoken here.")
     check_prefix(prefix)
     wishes = Wishes(encoding=encoding, qos=qos, retain=retain, rate=rate, flaky=flaky, prefix=prefix)
     try:
@@ -176,7 +185,7 @@ def simulate(
     allow_descriptors(len(built))
 
     async def work() -> int:
-        fleet = Fleet(built, urls or await answering(DEFAULT_URLS), version=_VERSIONS[version])
+        fleet = Fleet(built, urls or await answering(DEFAULT_URLS), version=_VERSIONS[version], tls=tls)
         return await show(fleet, duration, not no_table and sys.stdout.isatty(), [], watch=not no_watch)
 
     run(work, signals=False)

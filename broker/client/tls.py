@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -101,6 +101,11 @@ class Tls:
         if self.certificate is not None:
             _show(context, Path(self.certificate), self.key, self.key_password)
         return context
+
+
+    def ready(self, endpoint: Endpoint) -> Tls:
+        """The same, with its context made: for many Network Connections to `endpoint`. ValueError as `make_context`."""
+        return replace(self, context=self.make_context(endpoint))
 
 
 def as_tls(tls: Tls | ssl.SSLContext | None) -> Tls:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from broker.client import Backoff, ClientError, ConnectRefused, Will, parse
+from broker.client import Backoff, ClientError, ConnectRefused, Tls, Will, parse
 from broker.client.client import VERSIONS
 from broker.client.keeper import FINAL_REASONS
 from broker.client.protocol import Protocol
@@ -33,7 +33,7 @@ from broker.simulation.line import Line, open_line, settings_for
 from broker.transport.poller import READ, WRITE, Poller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from broker.simulation.devices import Device
 
@@ -109,8 +109,10 @@ class Fleet:
         *,
         version: str = "5.0",
         clock: Callable[[], float] = time.time,
+        tls: Mapping[str, Tls] | None = None,
     ) -> None:
-        """`clock` tells the time in readings. Devices of each kind are dealt out to the `urls` in turn.
+        """`clock` tells the time in readings, `tls` what to trust at a URL. Devices of each kind are dealt out to the
+        `urls` in turn.
 
         ValueError where there is nothing to do.
         """
@@ -118,6 +120,8 @@ class Fleet:
             raise ValueError("a fleet needs a device and a URL")
         self.devices = devices
         self.urls = list(urls)
+        given = tls or {}
+        self.tls = {url: given.get(url) or Tls().ready(parse(url)) for url in urls if parse(url).secure}
         self.version = version
         self.asked = natural_rate(devices)  # messages a second, of channels that speak by the clock
         self.connected = 0
@@ -337,7 +341,9 @@ class Fleet:
     async def _connect_who_comes(self) -> None:
         async for member in self._receive:
             try:
-                line = await open_line(member.endpoint, Protocol(member.settings))
+                line = await open_line(
+                    member.endpoint, Protocol(member.settings), self.tls.get(self.urls[member.place])
+                )
             except ClientError as error:
                 if member.ask_less(error):
                     self._send.send_nowait(member)

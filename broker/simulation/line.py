@@ -9,17 +9,20 @@ books straight to the socket; those of QoS 1 and 2 are the Protocol's.
 from __future__ import annotations
 
 import socket
+from ssl import SSLError
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from broker.client import CannotConnect, ClientError
+from broker.client import CannotConnect, ClientError, Tls
 from broker.client.protocol import Protocol, Settings
 from broker.client.publications import Publication
 from broker.client.subscriptions import Subscription
-from broker.client.transport import FRAGMENTS, FRAME_BYTES, MESSAGE_BYTES, connect_stream
+from broker.client.tls import explain
+from broker.client.transport import FRAGMENTS, FRAME_BYTES, MESSAGE_BYTES
 from broker.packets.encode import encode_publish, publish_parts
 from broker.packets.types import MQTT_3_1, SubscriptionRequest
+from broker.simulation.secured import STALLED, SecureStream, secure
 from broker.transport.poller import READ, WRITE
 from broker.websocket.client_handshake import ClientHandshake, HandshakeRefused
 from broker.websocket.frames import FrameDecoder, binary_frames
@@ -148,10 +151,10 @@ class Line:
         """Take what has come; `closed` afterwards where it is over."""
         try:
             data = self._socket.recv(READ_BYTES)
-        except BlockingIOError:
+        except STALLED:
             return
         except OSError as error:
-            self._over(f"the Network Connection broke off ({error.strerror})")
+            self._over(f"the Network Connection broke off ({_told(error)})")
             return
         if not data:
             self._over("the Server closed the Network Connection")
@@ -208,10 +211,10 @@ class Line:
     def _send(self, data: bytes | memoryview) -> None:
         try:
             sent = self._socket.send(data)
-        except BlockingIOError:
+        except STALLED:
             sent = 0
         except OSError as error:
-            self._over(f"the Network Connection broke off ({error.strerror})")
+            self._over(f"the Network Connection broke off ({_told(error)})")
             return
         if sent < len(data):
             self._unsent = memoryview(data)[sent:]
@@ -234,13 +237,18 @@ def settings_for(endpoint: Endpoint, version: int, client_identifier: str = "") 
     return settings
 
 
-async def open_line(endpoint: Endpoint, protocol: Protocol) -> Line:
-    """A Line with its CONNACK. CannotConnect or ConnectRefused where there will be none."""
+def _told(error: OSError) -> str:
+    return explain(error) if isinstance(error, SSLError) else error.strerror or str(error)
+
+
+async def open_line(endpoint: Endpoint, protocol: Protocol, tls: Tls | None = None) -> Line:
+    """A Line with its CONNACK; `tls` is for an endpoint that has it. CannotConnect or ConnectRefused where there will
+    be none."""
     settings = protocol.settings
     try:
         with trio.fail_after(settings.connect_timeout):
             try:
-                stream = await connect_stream(endpoint)
+                stream = await _connect(endpoint, tls)
             except OSError as error:
                 raise CannotConnect(f"{endpoint}: {error}") from error
             try:
@@ -250,10 +258,18 @@ async def open_line(endpoint: Endpoint, protocol: Protocol) -> Line:
                 raise
     except trio.TooSlowError:
         raise CannotConnect(f"{endpoint}: no CONNACK within {settings.connect_timeout:g} s") from None
-    assert isinstance(stream, trio.SocketStream)
+    if isinstance(stream, SecureStream):
+        return Line(stream.socket, frames, protocol)
     connected = socket.socket(fileno=stream.socket.detach())
     connected.setblocking(False)
     return Line(connected, frames, protocol)
+
+
+async def _connect(endpoint: Endpoint, tls: Tls | None) -> trio.SocketStream | SecureStream:
+    if endpoint.scheme == "unix":
+        return await trio.open_unix_socket(endpoint.path)
+    stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    return await secure(stream, endpoint, tls or Tls()) if endpoint.secure else stream
 
 
 async def _shake_hands(stream: trio.abc.Stream, endpoint: Endpoint, protocol: Protocol) -> FrameDecoder | None:
@@ -261,9 +277,11 @@ async def _shake_hands(stream: trio.abc.Stream, endpoint: Endpoint, protocol: Pr
     frames: FrameDecoder | None = None
     data = b""
     try:
-        if endpoint.scheme == "ws":
+        if endpoint.websocket:
             subprotocol = "mqttv3.1" if protocol.version == MQTT_3_1 else "mqtt"  # [MQTT-6.0.0-3]
-            handshake = ClientHandshake(endpoint.host, endpoint.port, endpoint.path, subprotocols=[subprotocol])
+            handshake = ClientHandshake(
+                endpoint.host, endpoint.port, endpoint.path, secure=endpoint.secure, subprotocols=[subprotocol]
+            )
             await stream.send_all(handshake.request)
             while not handshake.done:
                 handshake.feed(bytes(await stream.receive_some()))

@@ -60,7 +60,8 @@ class Watch:
             if not packet.retain and (everything or meter.place_of(packet.topic) in mine):
                 meter.count(packet.topic, packet.payload)
 
-        endpoint = parse(self._fleet.urls[group[0]])
+        url = self._fleet.urls[group[0]]
+        endpoint = parse(url)
         requests = [SubscriptionRequest(topic_filter, 0) for topic_filter in topic_filters(self._fleet)]
         waiting = task_status
         backoff = Backoff(maximum=LONGEST_PAUSE)
@@ -69,7 +70,7 @@ class Watch:
             protocol = Ear(settings_for(endpoint, VERSIONS[self._fleet.version]), heard)
             subscription = Subscription(requests, BUFFER)
             try:
-                line = await open_line(endpoint, protocol)
+                line = await open_line(endpoint, protocol, self._fleet.tls.get(url))
             except ClientError as error:
                 if isinstance(error, ConnectRefused) and error.reason in FINAL_REASONS:
                     raise
@@ -122,7 +123,8 @@ async def watching(fleet: Fleet, meter: Meter, urls: Sequence[str], version: str
         clients: list[Client] = []
         for url in urls:
             try:
-                clients.append(await leaving.enter_async_context(connect(url, version=version, reconnect=backoff)))
+                connecting = connect(url, version=version, reconnect=backoff, tls=fleet.tls.get(url))
+                clients.append(await leaving.enter_async_context(connecting))
             except CannotConnect as error:
                 # Which of them it is, where the error does not say so itself
                 where = str(parse(url))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Command, Served
+    from tests.secured import Secured
 
 OWN = """
 [[devices]]
@@ -72,6 +73,18 @@ def test_a_fleet_for_a_while(command: Command, served: Served) -> None:
     assert result.stdout.startswith("Ended: 4 devices published ")
     assert result.stdout.endswith("; 4 of 4 states cleared.\n")
     assert nothing_is_left(command, served, "vehicles")
+
+
+def test_a_fleet_behind_tls(command: Command, behind_tls: Secured) -> None:
+    papers = behind_tls.papers
+    words = ["--url", behind_tls.mqtts, "--url", behind_tls.wss, "--devices", "4", "--duration", "1", "--flaky", "0"]
+    ours = ["--cafile", papers.ca, "--cert", papers.client_certificate, "--key", papers.client_key]
+    result = command("simulate", "vehicles", *words, *map(str, ours))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("; 4 of 4 states cleared.\n")
+    result = command("simulate", "vehicles", *words)
+    assert result.exit_code == 4
+    assert "authority that is unknown here: name its CA with --cafile (ca_file)" in result.stderr
 
 
 def test_all_that_can_be_wished(command: Command, served: Served) -> None:
@@ -248,7 +261,9 @@ def test_a_broker_that_speaks_something_else(command: Command) -> None:
         ("--format xml", "'xml' is not one of 'json', 'msgpack', 'mixed'"),
         ("--prefix a/#", "--prefix: 'a/#' cannot be the beginning of a topic"),
         ("--prefix $SYS", "--prefix: '$SYS' cannot be"),
-        ("--url mqtts://h", "--url: mqtts:// is not spoken here"),
+        ("--url mqtt://h --insecure", "Options of TLS were given, and mqtt://h is without it: say mqtts://."),
+        ("--insecure", "Options of TLS were given, and mqtt://127.0.0.1:1883 is without it"),
+        (f"--url mqtts://h --cafile {__file__}", "test_simulate.py holds no certificate in PEM."),
         ("--url h:1883", "--url:"),
     ],
 )

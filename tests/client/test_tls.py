@@ -285,3 +285,11 @@ def test_tls_is_for_urls_of_tls(url: str) -> None:
 def test_words_for_what_is_not_of_tls() -> None:
     assert explain(OSError(104, "Connection reset by peer")) == "[Errno 104] Connection reset by peer"
     assert handshake_failed(OSError(104, "Reset")).endswith("does it speak TLS at this port? ([Errno 104] Reset)")
+
+
+def test_a_context_is_made_once(papers: Papers) -> None:
+    endpoint = parse("mqtts://a")
+    ready = Tls(ca_file=papers.ca, server_name="b").ready(endpoint)
+    assert ready.server_name == "b"
+    assert ready.context is not None
+    assert ready.make_context(endpoint) is ready.context

@@ -1,22 +1,25 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 import broker
-from broker.client import CannotConnect, ConnectRefused, Disconnected, Will, connect, parse
+from broker.client import CannotConnect, ConnectRefused, Disconnected, Tls, Will, connect, parse
 from broker.client.protocol import Protocol, Settings
 from broker.config import Config, LimitsConfig, ListenerConfig
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_3_1_1
 from broker.simulation.line import WAITING, Line, open_line
 from broker.transport.poller import READ, WRITE
+from tests.secured import Papers, secured
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from broker.server import Server
 
@@ -67,6 +70,47 @@ async def test_messages_and_commands_over_each_transport(place: int) -> None:
             line.disconnect()
             await pump(line, lambda: line.closed)
             assert line.ending
+
+
+@pytest.mark.parametrize("way", [0, 1])
+async def test_over_tls(tmp_path: Path, way: int) -> None:
+    papers = Papers(tmp_path)
+    async with secured(papers.context()) as doors:
+        tls = Tls(ca_file=papers.ca)
+        url = (f"mqtts://127.0.0.1:{doors[0].port}", f"wss://127.0.0.1:{doors[1].port}/mqtt")[way]
+        async with connect(url, tls=tls) as client, client.subscribe("a/#", qos=2, buffer=1000) as messages:
+            line = await open_line(parse(url), Protocol(settings()), tls)
+            line.listen("c")
+            for qos in (0, 1, 2):
+                line.publish(b"a/b", b"x" * 700_000 + bytes([qos]), qos, False, b"")
+            line.flush(trio.current_time())
+            assert line.stuffed
+            await pump(line, lambda: line.waiting == 0)
+            assert sorted([(await messages.receive()).payload[-1] for _ in range(3)]) == [0, 1, 2]
+            await client.publish("c", b"y" * 100_000, qos=1)
+            await pump(line, lambda: bool(line._commands and line._commands.buffer))
+            assert line.command() == (b"y" * 100_000, "", None)
+            line.disconnect()
+            await pump(line, lambda: line.closed)
+
+
+async def test_tls_that_breaks_is_told(tmp_path: Path) -> None:
+    papers = Papers(tmp_path)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        wrapped = trio.SSLStream(stream, papers.context(), server_side=True)
+        await wrapped.do_handshake()
+        await wrapped.receive_some()
+        await wrapped.send_all(b"\x20\x03\x00\x00\x00")
+        await stream.send_all(b"what is no TLS")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        endpoint = parse(f"mqtts://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
+        line = await open_line(endpoint, Protocol(settings()), Tls(ca_file=papers.ca))
+        await pump(line, lambda: line.closed)
+        assert "the Network Connection broke off (what answers does not speak TLS" in str(line.trouble)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_line_that_is_closed_without_a_word_leaves_its_will() -> None:

@@ -7,15 +7,17 @@ import pytest
 import trio
 
 import broker
-from broker.client import CannotConnect, SubscribeRefused, connect
+from broker.client import CannotConnect, SubscribeRefused, Tls, connect, parse
 from broker.config import Config, LimitsConfig, ListenerConfig
 from broker.simulation.fleet import Fleet
 from broker.simulation.meter import Meter
 from broker.simulation.watch import ROOTS, leads_to, topic_filters, watching
+from tests.secured import Papers, secured
 from tests.simulation.parts import fleet_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 
 @asynccontextmanager
@@ -55,6 +57,29 @@ async def test_each_broker_is_watched_once() -> None:
     assert meter.births == 8
     by_place = [sum(row.by_place[place] for row in meter.rows.values()) for place in range(4)]
     assert all(count > 0 for count in by_place)
+
+
+async def test_a_fleet_over_tls_is_watched_over_tls(tmp_path: Path) -> None:
+    papers = Papers(tmp_path)
+    async with secured(papers.context()) as (mqtts, wss):
+        urls = [f"mqtts://127.0.0.1:{mqtts.port}", f"wss://127.0.0.1:{wss.port}/mqtt"]
+        tls = {url: Tls(ca_file=papers.ca).ready(parse(url)) for url in urls}
+        fleet = Fleet(fleet_of("home", 8, rate=200.0, flaky=0.0), urls, tls=tls)
+        meter = metered(fleet)
+        with trio.fail_after(20):
+            async with watching(fleet, meter, urls, "5.0") as watch:
+                assert watch.groups == [[0, 1]]
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(watch.run)
+                    nursery.start_soon(fleet.run)
+                    while fleet.published < 100:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                    fleet.end()
+                    while fleet.cleared < 8 or meter.messages < fleet.published:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                    nursery.cancel_scope.cancel()
+        assert (len(mqtts.seen), len(wss.seen)) == (6, 5)
+    assert (meter.births, fleet.failed, fleet.lost) == (8, 0, 0)
 
 
 async def test_what_those_left_who_were_away_is_cleared() -> None:
