@@ -14,6 +14,7 @@ from broker.transport.layers import AUTO, HTTP, MQTT
 
 if TYPE_CHECKING:
     from broker.core.limits import Limits
+    from broker.transport.tls import Tls
 
 BACKLOG: Final = 4096  # the system caps it (net.core.somaxconn)
 KEEPALIVE_IDLE: Final = 60  # seconds of silence before TCP itself asks whether the peer is there
@@ -30,7 +31,9 @@ class ListenError(Exception):
 class Listener:
     """One listening socket. `type` is tcp, ws, unix or auto; `url` can be pasted into a client."""
 
-    def __init__(self, opened: socket.socket, kind: str, limits: Limits, host: str, port: int, path: str) -> None:
+    def __init__(
+        self, opened: socket.socket, kind: str, limits: Limits, host: str, port: int, path: str, tls: Tls | None = None
+    ) -> None:
         self.socket = opened
         self.type = kind
         self.kind = KINDS[kind]
@@ -39,7 +42,8 @@ class Listener:
         self.host = host
         self.port = port
         self.path = path
-        self.url = _url(kind, host, port, path, limits)
+        self.tls = tls  # a reload changes what is in it
+        self.url = _url(kind, host, port, path, limits, tls is not None)
         self.connections = 0
         self.paused = False
         self._inode = os.stat(path).st_ino if path else 0
@@ -90,8 +94,16 @@ def _set_options(tcp: socket.socket, limits: Limits) -> None:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
 
 
-def listen(kind: str, limits: Limits, host: str = "", port: int = 0, path: str = "", mode: int = 0o660) -> Listener:
-    """Open a listener. Raises ListenError with the address and what to do about it."""
+def listen(
+    kind: str,
+    limits: Limits,
+    host: str = "",
+    port: int = 0,
+    path: str = "",
+    mode: int = 0o660,
+    tls: Tls | None = None,
+) -> Listener:
+    """Open a listener; with `tls` it speaks TLS. Raises ListenError with the address and what to do about it."""
     if kind == "unix":
         return Listener(_listen_unix(path, mode), kind, limits, "", 0, path)
     try:
@@ -112,7 +124,7 @@ def listen(kind: str, limits: Limits, host: str = "", port: int = 0, path: str =
         if opened is not None:
             opened.close()
         raise ListenError(f"{kind}://{_bracketed(host)}:{port}: {error.strerror}{_advice(error, port)}") from None
-    return Listener(opened, kind, limits, host, opened.getsockname()[1], "")
+    return Listener(opened, kind, limits, host, opened.getsockname()[1], "", tls)
 
 
 def _listen_unix(path: str, mode: int) -> socket.socket:
@@ -174,11 +186,11 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _url(kind: str, host: str, port: int, path: str, limits: Limits) -> str:
+def _url(kind: str, host: str, port: int, path: str, limits: Limits, secure: bool) -> str:
     if path:
         return f"unix:{path}"
     shown = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(host, _bracketed(host))
     if kind == "ws":
         first = limits.websocket_paths[0] if limits.websocket_paths else "/"
-        return f"ws://{shown}:{port}{first}"
-    return f"mqtt://{shown}:{port}"
+        return f"{'wss' if secure else 'ws'}://{shown}:{port}{first}"
+    return f"{'mqtts' if secure else 'mqtt'}://{shown}:{port}"

@@ -241,6 +241,7 @@ class Pump:
             listener.url,
             listener.is_loopback(connected),
             now,
+            listener.tls,
         )
         link = Link(self, connected, layers)
         self.links[link.fd] = link
