@@ -180,9 +180,11 @@ class PasswordMethod:
         if name is None or password is None:
             return None
         stored = self.file.hash_of(name)
-        if stored is not None and self._hasher.remembers(name, stored, password):
+        # Whoever measures the time learns nothing of who has an account
+        asked = stored or self._hasher.decoy(name, self.file.hashes)
+        if self._hasher.remembers(name, asked, password) and stored is not None:
             return Identity(name, self.name)
-        return self._verify(name, stored, password)
+        return self._verify(name, asked, password, stored is not None)
 
     def replace(self, file: PasswordFile) -> None:
         """Use `file` from now on. Whose hash is another one, or gone, is forgotten and hashed again."""
@@ -191,20 +193,17 @@ class PasswordMethod:
                 self._hasher.forget(name)
         self.file = file
 
-    async def _verify(self, name: str, stored: StoredHash | None, password: bytes) -> Verdict:
+    async def _verify(self, name: str, asked: StoredHash, password: bytes, known: bool) -> Verdict:
         shown = repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
         try:
-            if stored is None:
-                # Whoever measures the time learns nothing of who has an account
-                decoy = self._hasher.decoy(name, self.file.hashes)
-                await self._hasher.verify(name, decoy, password, decoy=True)
-                return Denied(f"no user {shown} in the password file")
-            right = await self._hasher.verify(name, stored, password)
+            right = await self._hasher.verify(name, asked, password, decoy=not known)
         except HasherBusy:
             return Denied("too many passwords wait to be verified", ReasonCode.SERVER_BUSY)
+        if not known:
+            return Denied(f"no user {shown} in the password file")
         if not right:
             return Denied(f"wrong password for user {shown}")
-        if _text(self.file.hash_of(name)) != stored.text:
+        if _text(self.file.hash_of(name)) != asked.text:
             self._hasher.forget(name)
             return Denied(f"the password of user {shown} was changed while it was verified")
         return Identity(name, self.name)
