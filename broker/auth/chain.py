@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from broker.auth.enhanced import EnhancedAuthentication
 from broker.auth.failures import MINUTE, network_of
 from broker.auth.methods import Denied, Identity
-from broker.auth.scram import NAME, SCRAM_SHA_256, Said
+from broker.auth.scram import NAME, SCRAM_SHA_256
 from broker.core.grants import Grant
-from broker.core.ports import Challenge, Refusal
-from broker.packets.codes import REASONS_FROM_SERVER
+from broker.core.ports import Refusal
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import DISCONNECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,19 +111,19 @@ class Chain:
         self.limited = 0
         self.by_method: dict[str, Counts] = {}
         self._clock = clock
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         # by level: kind of a log line -> when it may be written again, how many were not
         self._said: dict[int, dict[str, tuple[float, int]]] = {logging.INFO: {}, logging.WARNING: {}, logging.ERROR: {}}
-        self._policy = Policy(methods, grants, allow_anonymous, scram, failures)
+        self.policy = Policy(methods, grants, allow_anonymous, scram, failures)
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The Authentication Methods (MQTT 5.0 section 4.12)."""
-        return () if self._policy.scram is None else (SCRAM_SHA_256,)
+        return () if self.policy.scram is None else (SCRAM_SHA_256,)
 
     @property
     def failures(self) -> Failures:
-        return self._policy.failures
+        return self.policy.failures
 
     def replace(
         self,
@@ -135,31 +134,31 @@ class Chain:
         failures: Failures | None = None,
     ) -> None:
         """From now on it goes by these; who is being asked for is asked for again. `failures` stay if not given."""
-        kept = self._policy.failures if failures is None else failures
-        self._policy = Policy(methods, grants, allow_anonymous, scram, kept)
+        kept = self.policy.failures if failures is None else failures
+        self.policy = Policy(methods, grants, allow_anonymous, scram, kept)
 
     def authenticate(self, connect: Connect, peer: Peer) -> Answer | Awaitable[Answer]:
         """Never raises. It is a coroutine only where a Method has to be awaited."""
-        policy = self._policy
+        policy = self.policy
         data = connect.properties.authentication_data or b""
         if connect.properties.authentication_method is None:
-            if policy.failures.limited(peer.address, connect.user_name or "", self._monotonic()):
-                return self._limited()
+            if policy.failures.limited(peer.address, connect.user_name or "", self.monotonic()):
+                return self.too_many()
             return self._ask(policy, connect, peer, 0)
         if policy.scram is None or connect.properties.authentication_method != SCRAM_SHA_256:
-            return self._refuse(NAME, ReasonCode.BAD_AUTHENTICATION_METHOD)
-        return _Exchange(self, policy, policy.scram, connect, peer, None).go_on(data)
+            return self.refuse(NAME, ReasonCode.BAD_AUTHENTICATION_METHOD)
+        return EnhancedAuthentication(self, policy, policy.scram, peer, connect).go_on(data)
 
     def reauthenticate(self, grant: Grant, method: str, data: bytes, peer: Peer) -> Answer:
         """AUTH 0x19 of a Client that has `grant` (section 4.12.1). Who proves to be the same one keeps that Grant, with
         its new expiry; who does not is refused with what may stand in a DISCONNECT.
         """
-        policy = self._policy
+        policy = self.policy
         if policy.scram is None or method != SCRAM_SHA_256:
-            return self._refuse(NAME, ReasonCode.NOT_AUTHORIZED)
-        return _Exchange(self, policy, policy.scram, None, peer, grant).go_on(data)
+            return self.refuse(NAME, ReasonCode.NOT_AUTHORIZED)
+        return EnhancedAuthentication(self, policy, policy.scram, peer, grant).go_on(data)
 
-    # -- One Client
+    # -- A Client with an Authentication Method, and one without
 
     def _ask(self, policy: Policy, connect: Connect, peer: Peer, first: int) -> Answer | Awaitable[Answer]:
         """Ask the Methods from the one at `first` on."""
@@ -168,7 +167,7 @@ class Chain:
             try:
                 verdict = method.check(connect, peer)
             except Exception as error:
-                return self._failure(method.name, _where(error))
+                return self.failure(method.name, error)
             if isinstance(verdict, Awaitable):
                 return self._wait(policy, connect, peer, place, verdict)
             if verdict is not None:
@@ -184,10 +183,10 @@ class Chain:
             with trio.move_on_after(self.timeout) as scope:
                 verdict = await waiting
         except Exception as error:
-            return self._failure(name, _where(error))
+            return self.failure(name, error)
         if scope.cancelled_caught:
-            return self._failure(name, f"no answer for {self.timeout:g} s")
-        if policy is not self._policy:
+            return self.failure(name, f"no answer for {self.timeout:g} s")
+        if policy is not self.policy:
             answer = self.authenticate(connect, peer)
         elif verdict is None:
             answer = self._ask(policy, connect, peer, place + 1)
@@ -198,44 +197,60 @@ class Chain:
     def _judge(self, policy: Policy, connect: Connect, peer: Peer, name: str, verdict: object) -> Grant | Refusal:
         """What becomes of a Method's verdict."""
         user_name = connect.user_name or ""
-        now = self._monotonic()
+        now = self.monotonic()
         if policy.failures.limited(peer.address, user_name, now):
-            return self._limited()
+            return self.too_many()
         if isinstance(verdict, Denied):
-            return self._denied(policy, name, verdict, peer, user_name, now)
-        return self._admit(policy, name, verdict, connect.client_identifier, peer, user_name, b"")
+            return self.denied(policy, name, verdict, peer, user_name, now)
+        return self.admit(policy, name, verdict, connect.client_identifier, peer, user_name, b"")
 
     def _nobody(self, policy: Policy, connect: Connect, peer: Peer) -> Grant | Refusal:
         """No Method knows this one."""
         brings = connect.user_name is not None or connect.password is not None
         if brings and (policy.methods or policy.scram is not None):
-            return self._denied(
-                policy, ANONYMOUS, Denied("nobody knows them"), peer, connect.user_name or "", self._monotonic()
+            return self.denied(
+                policy, ANONYMOUS, Denied("nobody knows them"), peer, connect.user_name or "", self.monotonic()
             )
         try:
             if not policy.lets_in(peer):
-                return self._refuse(ANONYMOUS, ReasonCode.NOT_AUTHORIZED)
+                return self.refuse(ANONYMOUS, ReasonCode.NOT_AUTHORIZED)
             grant = policy.grants(None, connect.client_identifier, b"")
         except Exception as error:
-            return self._failure(ANONYMOUS, _where(error))
+            return self.failure(ANONYMOUS, error)
         return self._give(ANONYMOUS, grant, "", math.inf)
 
-    def _admit(
+    def admit(
         self, policy: Policy, name: str, identity: object, client_identifier: str, peer: Peer, claimed: str, data: bytes
     ) -> Grant | Refusal:
         """A Grant for whoever has proved who it is, unless the proof has run out or the roles let it do nothing."""
         if not isinstance(identity, Identity) or not isinstance(identity.user_name, str) or not identity.user_name:
-            return self._failure(name, f"{type(identity).__name__} is no answer")
+            return self.failure(name, f"{type(identity).__name__} is no answer")
         try:
             expires_at = self._expiry(identity)
             if expires_at is None:
-                return self._denied(policy, name, Denied("expired", ReasonCode.NOT_AUTHORIZED), peer, claimed, None)
+                return self.denied(policy, name, Denied("expired", ReasonCode.NOT_AUTHORIZED), peer, claimed, None)
             grant = policy.grants(identity, client_identifier, data)
         except Exception as error:
-            return self._failure(name, _where(error))
+            return self.failure(name, error)
         if claimed == identity.user_name:  # or one who has proved to be somebody else makes himself known as this one
-            policy.failures.succeeded(peer.address, claimed, self._monotonic())
+            policy.failures.succeeded(peer.address, claimed, self.monotonic())
         return self._give(name, grant, principal_of(identity), expires_at)
+
+    def admit_again(
+        self, policy: Policy, name: str, identity: Identity, grant: Grant, peer: Peer, data: bytes
+    ) -> Grant | Refusal:
+        """The Grant of whoever has proved once more who it is; nobody becomes somebody else."""
+        now = self.monotonic()
+        if grant.principal != principal_of(identity):
+            other = Denied("authenticated again as somebody else", ReasonCode.NOT_AUTHORIZED)
+            return self.denied(policy, name, other, peer, identity.user_name, now)
+        expires_at = self._expiry(identity)
+        if expires_at is None:
+            return self.refuse(name, ReasonCode.NOT_AUTHORIZED)
+        policy.failures.succeeded(peer.address, identity.user_name, now)
+        grant.data = data
+        grant.expires_at = expires_at
+        return self._give(name, grant, grant.principal, expires_at)
 
     def _give(self, name: str, grant: object, principal: str, expires_at: float) -> Grant | Refusal:
         if isinstance(grant, Grant):
@@ -248,40 +263,43 @@ class Chain:
             self._count(name).refused += 1
             self.refused += 1
             return grant
-        return self._failure(name, f"the roles gave {type(grant).__name__}")
+        return self.failure(name, f"the roles gave {type(grant).__name__}")
 
     def _expiry(self, identity: Identity) -> float | None:
         """In monotonic seconds; None where it is over."""
         left = identity.expires_at - self._clock()
-        return self._monotonic() + left if left > 0 else None
+        return self.monotonic() + left if left > 0 else None
 
     # -- What ends badly
 
-    def _denied(
+    def denied(
         self, policy: Policy, name: str, denied: Denied, peer: Peer, user_name: str, now: float | None
     ) -> Refusal:
         """Not who it says; as a failure of this user, if `now` is given."""
         if denied.reason in _NOBODYS_FAULT:
-            return self._failure(name, denied.detail, denied.reason)
+            return self.failure(name, denied.detail, denied.reason)
         if now is not None:
             policy.failures.failed(peer.address, user_name, now)
         who = f"{network_of(peer.address) or peer.address}, user name {user_name[:_SHOWN]!a}"
         self._log(logging.INFO, f"{name}: refused: {denied.detail}", f" ({who})")
-        return self._refuse(name, denied.reason if denied.reason >= 0x80 else ReasonCode.NOT_AUTHORIZED)
+        return self.refuse(name, denied.reason if denied.reason >= 0x80 else ReasonCode.NOT_AUTHORIZED)
 
-    def _refuse(self, name: str, reason: ReasonCode) -> Refusal:
+    def refuse(self, name: str, reason: ReasonCode) -> Refusal:
+        """Known, and not let in."""
         self._count(name).refused += 1
         self.refused += 1
         return Refusal(reason)
 
-    def _failure(self, name: str, kind: str, reason: ReasonCode = ReasonCode.SERVER_UNAVAILABLE) -> Refusal:
-        """Nobody can tell who it is: refused."""
+    def failure(self, name: str, what: Exception | str, reason: ReasonCode = ReasonCode.SERVER_UNAVAILABLE) -> Refusal:
+        """Nobody can tell who it is."""
+        kind = what if isinstance(what, str) else _where(what)
         self._count(name).failed += 1
         self.failed += 1
         self._log(logging.ERROR, f"{name}: cannot authenticate: {kind}; Clients are refused", "")
         return Refusal(reason)
 
-    def _limited(self) -> Refusal:
+    def too_many(self) -> Refusal:
+        """Over a limit of failures."""
         self.limited += 1
         self._log(logging.WARNING, "too many failed authentications: Clients are refused unasked", "")
         return Refusal(ReasonCode.CONNECTION_RATE_EXCEEDED)
@@ -294,7 +312,7 @@ class Chain:
 
     def _log(self, level: int, kind: str, more: str) -> None:
         """Write a line, if none of this kind has been written for a minute."""
-        now = self._monotonic()
+        now = self.monotonic()
         said = self._said[level]
         again_at, silent = said.get(kind, (-math.inf, 0))
         if now < again_at:
@@ -307,68 +325,6 @@ class Chain:
                 return
         said[kind] = now + MINUTE, 0
         _logger.log(level, "%s%s%s", kind, more, f"; {silent} more since the last line" if silent else "")
-
-
-class _Exchange:
-    """The core's Exchange over one Conversation. With `grant` it is a re-authentication."""
-
-    def __init__(
-        self, chain: Chain, policy: Policy, scram: Scram, connect: Connect | None, peer: Peer, grant: Grant | None
-    ) -> None:
-        self._chain = chain
-        self._policy = policy
-        self._conversation = scram.begin()
-        self._connect = connect
-        self._peer = peer
-        self._grant = grant
-        self._over = False
-
-    def go_on(self, data: bytes) -> Answer:
-        answer = self._hear(data)
-        if isinstance(answer, Challenge):
-            return answer
-        self._over = True
-        if isinstance(answer, Refusal) and self._grant is not None:
-            return Refusal(_FOR_DISCONNECT.get(answer.reason, answer.reason), answer.detail)
-        return answer
-
-    def _hear(self, data: bytes) -> Answer:
-        chain, policy, peer = self._chain, self._policy, self._peer
-        if self._over or policy is not chain._policy:
-            return chain._refuse(NAME, ReasonCode.NOT_AUTHORIZED if self._over else ReasonCode.SERVER_BUSY)
-        try:
-            step = self._conversation.step(data)
-        except Exception as error:
-            return chain._failure(NAME, _where(error))
-        claimed = self._conversation.user_name
-        now = chain._monotonic()
-        if policy.failures.limited(peer.address, claimed, now):
-            return chain._limited()
-        if isinstance(step, Denied):
-            return chain._denied(policy, NAME, step, peer, claimed, now)
-        if isinstance(step, Said):
-            return Challenge(step.data, self)
-        connect, grant = self._connect, self._grant
-        if connect is not None:
-            if connect.user_name not in (None, claimed):
-                other = Denied("the User Name is not the one that was proved")
-                return chain._denied(policy, NAME, other, peer, claimed, now)
-            return chain._admit(policy, NAME, step.identity, connect.client_identifier, peer, claimed, step.data)
-        if grant is None or grant.principal != principal_of(step.identity):
-            other = Denied("authenticated again as somebody else", ReasonCode.NOT_AUTHORIZED)
-            return chain._denied(policy, NAME, other, peer, claimed, now)
-        policy.failures.succeeded(peer.address, claimed, now)
-        grant.data = step.data
-        grant.expires_at = step.identity.expires_at  # never: a password has no end
-        return chain._give(NAME, grant, grant.principal, math.inf)
-
-
-# Reason Codes of a CONNACK that no DISCONNECT may have (table 3-13), and what says nearly the same there.
-_FOR_DISCONNECT: Final[dict[ReasonCode, ReasonCode]] = {
-    reason: ReasonCode.SERVER_BUSY if reason == ReasonCode.SERVER_UNAVAILABLE else ReasonCode.NOT_AUTHORIZED
-    for reason in ReasonCode
-    if reason >= 0x80 and reason not in REASONS_FROM_SERVER[DISCONNECT]
-}
 
 
 def principal_of(identity: Identity) -> str:

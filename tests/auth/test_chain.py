@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 from typing import TYPE_CHECKING, Final, cast
@@ -10,114 +9,21 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 import trio
 import trio.testing
-from scramp import ScramClient  # type: ignore[import-untyped]
 
-from broker.auth.chain import Chain, principal_of
+from broker.auth.chain import principal_of
 from broker.auth.failures import Failures
 from broker.auth.methods import Denied, Identity
-from broker.auth.scram import Scram
 from broker.core.grants import Grant
 from broker.core.ports import Challenge, Peer, Refusal
-from broker.packets.codes import REASONS_FROM_SERVER
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import CONNACK, DISCONNECT, Connect, Properties
-from tests.auth.test_scram import ITERATIONS, USERS, keep
+from broker.packets.types import Connect
+from tests.auth.chains import CANARY, NOBODY, SOMEBODY, WRONG, Bench, Fixed, Slow, alice, granted, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from broker.auth.methods import Method, Verdict
-    from broker.core.ports import Answer
-
-CANARY: Final = "canary-4f1c-pencil"
-HERE: Final = "192.0.2.1:50000"
-WRONG: Final = ReasonCode.BAD_USER_NAME_OR_PASSWORD
-NOBODY: Final = Connect("c")
-SOMEBODY: Final = Connect("c", user_name="alice", password=CANARY.encode())
-
-
-class Fixed:
-    """A Method with one answer, which may be an exception."""
-
-    def __init__(self, answer: object, name: str = "fixed") -> None:
-        self.answer = answer
-        self.name = name
-        self.asked = 0
-
-    def check(self, connect: Connect, peer: Peer) -> Verdict:
-        self.asked += 1
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        return cast("Verdict", self.answer)
-
-
-class Slow(Fixed):
-    """The same after `seconds`."""
-
-    def __init__(self, answer: object, name: str = "slow", seconds: float = 0.0) -> None:
-        super().__init__(answer, name)
-        self.seconds = seconds
-        self.finished = 0
-
-    async def check(self, connect: Connect, peer: Peer) -> Verdict:  # type: ignore[override]
-        await trio.sleep(self.seconds)
-        self.finished += 1
-        return super().check(connect, peer)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.wall = 1_700_000_000.0
-        self.now = 1000.0
-
-    def wait(self, seconds: float) -> None:
-        self.wall += seconds
-        self.now += seconds
-
-
-class Bench:
-    """A Chain, its clocks, and what the roles were asked."""
-
-    def __init__(
-        self,
-        *methods: Method,
-        anonymous: frozenset[str] | Callable[[Peer], bool] = frozenset(),
-        scram: Scram | None = None,
-        failures: Failures | None = None,
-    ) -> None:
-        self.clock = Clock()
-        self.granted: list[tuple[str | None, str, bytes]] = []
-        self.answer: object = None
-        self.failures = Failures() if failures is None else failures
-        self.chain = Chain(
-            methods, self.grants, anonymous, self.failures, lambda: self.clock.wall, lambda: self.clock.now, scram
-        )
-
-    def grants(self, identity: Identity | None, client_identifier: str, data: bytes) -> Grant | Refusal:
-        self.granted.append((identity.user_name if identity else None, client_identifier, data))
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        if self.answer is not None:
-            return cast("Grant", self.answer)
-        return Grant(identity.user_name if identity else "", data=data)
-
-    def ask(self, connect: Connect = SOMEBODY, address: str = HERE, listener: str = "") -> Answer:
-        answer = self.chain.authenticate(connect, Peer(address, "tcp", listener))
-        assert isinstance(answer, Grant | Refusal | Challenge), "it answers at once"
-        return answer
-
-    async def wait(self, connect: Connect = SOMEBODY, address: str = HERE) -> Answer:
-        answer = self.chain.authenticate(connect, Peer(address, "tcp"))
-        assert inspect.iscoroutine(answer)
-        return cast("Answer", await answer)
-
-    @property
-    def counts(self) -> tuple[int, int, int, int]:
-        return self.chain.accepted, self.chain.refused, self.chain.failed, self.chain.limited
-
-    def counted(self, name: str) -> tuple[int, int, int]:
-        counts = self.chain.by_method[name]
-        return counts.accepted, counts.refused, counts.failed
+    from broker.core.ports import Answer, Exchange
 
 
 @pytest.fixture(autouse=True)
@@ -127,21 +33,6 @@ def no_secret(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     assert CANARY not in caplog.text
     assert not any(CANARY in str(vars(record)) for record in caplog.records)
-
-
-def alice(expires_at: float = math.inf) -> Identity:
-    return Identity("alice", "fixed", expires_at=expires_at)
-
-
-def refused(answer: Answer) -> ReasonCode:
-    assert isinstance(answer, Refusal)
-    assert answer.detail == "", "the Client is told nothing else"
-    return answer.reason
-
-
-def granted(answer: Answer) -> Grant:
-    assert isinstance(answer, Grant)
-    return answer
 
 
 # -- Who is asked, and in what order
@@ -291,7 +182,7 @@ def test_what_the_roles_do_wrong_refuses(fault: object) -> None:
     assert bench.counted("anonymous") == (0, 0, 1)
 
 
-@pytest.mark.parametrize("answer", ["everything", True, Grant, Challenge(b"", cast("Scram", None))])  # type: ignore[arg-type]
+@pytest.mark.parametrize("answer", ["everything", True, Grant, Challenge(b"", cast("Exchange", None))])
 def test_only_a_grant_is_a_grant(answer: object) -> None:
     bench = Bench(Fixed(alice()))
     bench.answer = answer
@@ -450,7 +341,7 @@ def test_a_line_a_minute_for_each_kind(caplog: pytest.LogCaptureFixture) -> None
     for _ in range(100):
         bench.ask()
     assert len(caplog.records) == 1
-    assert "fixed: cannot authenticate: OSError at test_chain.py:" in caplog.text
+    assert "fixed: cannot authenticate: OSError at chains.py:" in caplog.text
     method.answer = ValueError(CANARY)
     bench.ask()
     assert len(caplog.records) == 2
@@ -518,210 +409,3 @@ def test_a_reload_keeps_the_failures_or_not() -> None:
     bench.chain.replace([method], bench.grants, frozenset(), None, Failures())
     assert refused(bench.ask()) == WRONG
     assert bench.chain.failures.counted == 1
-
-
-# -- SCRAM
-
-
-def scram() -> Scram:
-    return Scram({**USERS, "alice": keep(CANARY)}.get, iterations=ITERATIONS)
-
-
-def connect_with(data: bytes | None, user_name: str | None = None, method: str = "SCRAM-SHA-256") -> Connect:
-    properties = Properties()
-    properties.authentication_method = method
-    properties.authentication_data = data
-    return Connect("c", user_name=user_name, properties=properties)
-
-
-def client(name: str = "alice", password: str = CANARY) -> ScramClient:
-    return ScramClient(["SCRAM-SHA-256"], name, password)
-
-
-def first(one: ScramClient) -> bytes:
-    return cast("str", one.get_client_first()).encode()
-
-
-def go_on(one: ScramClient, challenge: Answer) -> Answer:
-    assert isinstance(challenge, Challenge)
-    one.set_server_first(challenge.data.decode())
-    answer = challenge.exchange.go_on(cast("str", one.get_client_final()).encode())
-    assert isinstance(answer, Grant | Refusal | Challenge)
-    return answer
-
-
-def signed_in(bench: Bench) -> Grant:
-    one = client()
-    return granted(go_on(one, bench.ask(connect_with(first(one)))))
-
-
-def again(bench: Bench, grant: Grant, data: bytes, method: str = "SCRAM-SHA-256") -> Answer:
-    return bench.chain.reauthenticate(grant, method, data, Peer(HERE, "tcp"))
-
-
-def test_the_methods_are_those_of_connect() -> None:
-    assert Bench(Fixed(None)).chain.methods == ()
-    bench = Bench(scram=scram())
-    methods = [bench.chain.methods]
-    bench.chain.replace([], bench.grants, frozenset(), None)
-    assert [*methods, bench.chain.methods] == [("SCRAM-SHA-256",), ()]
-
-
-@pytest.mark.parametrize("user_name", [None, "alice"])
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_client_proves_itself(user_name: str | None, at_once: bool) -> None:
-    bench = Bench(Fixed(Denied("never asked")), scram=scram())
-    one = client()
-    answer = bench.ask(connect_with(first(one) if at_once else None, user_name))
-    assert isinstance(answer, Challenge)
-    if not at_once:
-        assert answer.data == b""
-        answer = cast("Answer", answer.exchange.go_on(first(one)))
-    assert bench.counts == (0, 0, 0, 0)
-    grant = granted(go_on(one, answer))
-    assert (grant.user_name, grant.principal, grant.expires_at) == ("alice", "user:alice", math.inf)
-    one.set_server_final(grant.data.decode())  # the Server knows the password too
-    assert bench.granted == [("alice", "c", grant.data)]
-    assert bench.counted("scram") == (1, 0, 0)
-
-
-@pytest.mark.parametrize(("name", "password"), [("alice", "wrong"), ("nobody", CANARY)])
-def test_a_wrong_proof_is_a_failure(name: str, password: str) -> None:
-    bench = Bench(scram=scram(), anonymous=lambda peer: True)
-    one = client(name, password)
-    answer = bench.ask(connect_with(first(one)))
-    assert refused(go_on(one, answer)) == WRONG
-    assert bench.counted("scram") == (0, 1, 0)
-    assert bench.failures.counted == 1
-    assert isinstance(answer, Challenge)
-    assert refused(cast("Answer", answer.exchange.go_on(b""))) == ReasonCode.NOT_AUTHORIZED
-    assert bench.granted == []
-
-
-def test_another_user_name_in_connect_is_refused() -> None:
-    bench = Bench(scram=scram())
-    one = client()
-    assert refused(go_on(one, bench.ask(connect_with(first(one), "bob")))) == WRONG
-
-
-@pytest.mark.parametrize("method", ["SCRAM-SHA-1", "scram-sha-256", ""])
-def test_another_method_is_refused(method: str) -> None:
-    bench = Bench(Fixed(alice()), scram=scram())
-    assert refused(bench.ask(connect_with(None, "alice", method))) == ReasonCode.BAD_AUTHENTICATION_METHOD
-    bench = Bench(Fixed(alice()), anonymous=lambda peer: True)
-    assert refused(bench.ask(connect_with(None))) == ReasonCode.BAD_AUTHENTICATION_METHOD
-    assert bench.counts == (0, 1, 0, 0)
-
-
-def test_guesses_by_scram_are_limited() -> None:
-    bench = Bench(scram=scram())
-    for _ in range(10):
-        one = client(password="wrong")
-        assert refused(go_on(one, bench.ask(connect_with(first(one))))) == WRONG
-    assert refused(bench.ask(connect_with(first(client())))) == ReasonCode.CONNECTION_RATE_EXCEEDED
-    assert refused(bench.ask(connect_with(first(client())), "203.0.113.1:1")) == ReasonCode.CONNECTION_RATE_EXCEEDED
-    assert isinstance(bench.ask(connect_with(first(client("user"))), "203.0.113.1:1"), Challenge)
-
-
-def test_of_many_conversations_at_once_ten_are_answered() -> None:
-    bench = Bench(scram=scram())
-    clients = [client(password="wrong") for _ in range(20)] + [client()]
-    asked = [bench.ask(connect_with(first(one))) for one in clients]
-    answers = [refused(go_on(one, challenge)) for one, challenge in zip(clients, asked, strict=True)]
-    assert answers == [WRONG] * 10 + [ReasonCode.CONNECTION_RATE_EXCEEDED] * 11
-
-
-def test_verifiers_that_cannot_be_had_refuse() -> None:
-    def broken(name: str) -> None:
-        raise OSError(CANARY)
-
-    bench = Bench(scram=Scram(broken))
-    assert refused(bench.ask(connect_with(first(client())))) == ReasonCode.SERVER_UNAVAILABLE
-    assert bench.counted("scram") == (0, 0, 1)
-    assert bench.failures.counted == 0
-
-
-def test_a_reload_ends_what_is_half_done() -> None:
-    bench = Bench(scram=scram())
-    one = client()
-    challenge = bench.ask(connect_with(first(one)))
-    bench.chain.replace([], bench.grants, frozenset(), scram())
-    assert refused(go_on(one, challenge)) == ReasonCode.SERVER_BUSY
-
-
-# -- Again
-
-
-def test_a_client_proves_itself_again() -> None:
-    bench = Bench(scram=scram())
-    grant = signed_in(bench)
-    before = grant.data
-    one = client()
-    same = granted(go_on(one, again(bench, grant, first(one))))
-    assert same is grant
-    one.set_server_final(same.data.decode())
-    assert same.data != before
-    assert same.principal == "user:alice"
-    assert bench.counted("scram") == (2, 0, 0)
-
-
-def test_it_begins_with_nothing_too() -> None:
-    bench = Bench(scram=scram())
-    grant = signed_in(bench)
-    one = client()
-    challenge = again(bench, grant, b"")
-    assert isinstance(challenge, Challenge)
-    assert challenge.data == b""
-    assert isinstance(go_on(one, cast("Answer", challenge.exchange.go_on(first(one)))), Grant)
-
-
-def test_nobody_becomes_somebody_else() -> None:
-    bench = Bench(scram=scram())
-    grant = signed_in(bench)
-    before = grant.data
-    one = client("user", "pencil")
-    assert refused(go_on(one, again(bench, grant, first(one)))) == ReasonCode.NOT_AUTHORIZED
-    one = client("user", "pencil")
-    assert refused(go_on(one, again(bench, Grant(), first(one)))) == ReasonCode.NOT_AUTHORIZED
-    assert grant.data == before
-
-
-def test_a_wrong_proof_is_told_by_disconnect() -> None:
-    bench = Bench(scram=scram())
-    grant = signed_in(bench)
-    one = client(password="wrong")
-    assert refused(go_on(one, again(bench, grant, first(one)))) == ReasonCode.NOT_AUTHORIZED
-    assert bench.failures.counted == 1
-    assert refused(again(bench, grant, b"nonsense")) == ReasonCode.NOT_AUTHORIZED
-    assert refused(again(bench, grant, first(client()), "PLAIN")) == ReasonCode.NOT_AUTHORIZED
-
-
-@pytest.mark.parametrize(
-    "reason",
-    [
-        WRONG,
-        ReasonCode.SERVER_UNAVAILABLE,
-        ReasonCode.SERVER_BUSY,
-        ReasonCode.NOT_AUTHORIZED,
-        ReasonCode.CONNECTION_RATE_EXCEEDED,
-        ReasonCode.BAD_AUTHENTICATION_METHOD,
-    ],
-)
-def test_every_reason_may_stand_where_it_is_put(reason: ReasonCode, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reason in REASONS_FROM_SERVER[CONNACK]
-    bench = Bench(scram=scram())
-    grant = signed_in(bench)
-    exchange = again(bench, grant, first(client()))
-    assert isinstance(exchange, Challenge)
-    monkeypatch.setattr(exchange.exchange, "_hear", lambda data: Refusal(reason))
-    assert refused(cast("Answer", exchange.exchange.go_on(b""))) in REASONS_FROM_SERVER[DISCONNECT]
-
-
-def test_a_backend_that_fails_meanwhile_ends_it() -> None:
-    users: dict[str, object] = {"alice": keep(CANARY)}
-    bench = Bench(scram=Scram(cast("dict[str, None]", users).get, iterations=ITERATIONS))
-    grant = signed_in(bench)
-    users["alice"] = "broken"
-    assert refused(again(bench, grant, first(client()))) == ReasonCode.SERVER_BUSY
-    bench.chain.replace([], bench.grants, frozenset(), None)
-    assert refused(again(bench, grant, first(client()))) == ReasonCode.NOT_AUTHORIZED
