@@ -32,7 +32,7 @@ FOR_DISCONNECT: Final[dict[ReasonCode, ReasonCode]] = {
 
 
 class EnhancedAuthentication:
-    """An Exchange of the core. It never raises."""
+    """An AuthenticationExchange of the core. It never raises."""
 
     def __init__(self, chain: Chain, policy: Policy, scram: Scram, peer: Peer, subject: Connect | Grant) -> None:
         self._chain = chain

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker.auth.methods import Method, Verdict
-    from broker.core.ports import Answer, Exchange
+    from broker.core.ports import Answer, AuthenticationExchange
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +182,7 @@ def test_what_the_roles_do_wrong_refuses(fault: object) -> None:
     assert bench.counted("anonymous") == (0, 0, 1)
 
 
-@pytest.mark.parametrize("answer", ["everything", True, Grant, Challenge(b"", cast("Exchange", None))])
+@pytest.mark.parametrize("answer", ["everything", True, Grant, Challenge(b"", cast("AuthenticationExchange", None))])
 def test_only_a_grant_is_a_grant(answer: object) -> None:
     bench = Bench(Fixed(alice()))
     bench.answer = answer

@@ -15,9 +15,10 @@ from broker.core.grants import Grant
 from broker.core.ports import Challenge, Peer, Refusal
 from broker.packets.codes import REASONS_FROM_SERVER
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import CONNACK, DISCONNECT, Connect, Properties
+from broker.packets.types import CONNACK, DISCONNECT, Auth, Connack, Connect, Disconnect, Properties, Publish
 from tests.auth.chains import CANARY, HERE, WRONG, Bench, Fixed, alice, granted, refused
 from tests.auth.test_scram import ITERATIONS, USERS, keep
+from tests.core.parts import accept, new_broker, payloads, request, said, send, session_of, subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -236,3 +237,78 @@ def test_a_backend_that_fails_meanwhile_ends_it() -> None:
     assert refused(again(bench, grant, first(client()))) == ReasonCode.SERVER_BUSY
     bench.chain.replace([], bench.grants, frozenset(), None)
     assert refused(again(bench, grant, first(client()))) == ReasonCode.NOT_AUTHORIZED
+
+
+# -- With packets, through the core
+
+
+def auth(data: str, reason: ReasonCode = ReasonCode.CONTINUE_AUTHENTICATION) -> Auth:
+    properties = Properties()
+    properties.authentication_method = "SCRAM-SHA-256"
+    properties.authentication_data = data.encode()
+    return Auth(reason, properties)
+
+
+def test_from_connect_to_connack_and_once_more() -> None:
+    broker = new_broker(Bench(scram=scram()).chain)
+    connection = accept(broker)
+    one = client()
+    request(connection, "c", authentication_method="SCRAM-SHA-256", authentication_data=first(one))
+    (challenge,) = said(connection)
+    assert (type(challenge), challenge.reason) == (Auth, 0x18)
+    one.set_server_first(challenge.properties.authentication_data.decode())
+    send(connection, auth(one.get_client_final()))
+    (connack,) = said(connection)
+    assert (type(connack), connack.reason) == (Connack, 0)
+    one.set_server_final(connack.properties.authentication_data.decode())
+    assert session_of(connection).principal == "user:alice"
+
+    one = client()
+    send(connection, auth(one.get_client_first(), ReasonCode.RE_AUTHENTICATE))
+    (challenge,) = said(connection)
+    assert subscribe(connection, "a") == 0, "everything else goes on"
+    send(connection, Publish("a", b"1"))
+    assert payloads(connection) == [b"1"]
+    one.set_server_first(challenge.properties.authentication_data.decode())
+    send(connection, auth(one.get_client_final()))
+    (done,) = said(connection)
+    assert (type(done), done.reason) == (Auth, 0)
+    one.set_server_final(done.properties.authentication_data.decode())
+
+    one = client(password="wrong")
+    send(connection, auth(one.get_client_first(), ReasonCode.RE_AUTHENTICATE))
+    one.set_server_first(said(connection)[0].properties.authentication_data.decode())
+    send(connection, auth(one.get_client_final()))
+    (end,) = said(connection)
+    assert (type(end), end.reason) == (Disconnect, ReasonCode.NOT_AUTHORIZED)
+    assert connection.ended
+
+
+def test_a_connect_without_data_through_the_core() -> None:
+    connection = accept(new_broker(Bench(scram=scram()).chain))
+    request(connection, "c", authentication_method="SCRAM-SHA-256")
+    (empty,) = said(connection)
+    assert (type(empty), empty.reason) == (Auth, 0x18)
+    one = client()
+    send(connection, auth(one.get_client_first()))
+    one.set_server_first(said(connection)[0].properties.authentication_data.decode())
+    send(connection, auth(one.get_client_final()))
+    assert said(connection)[0].reason == 0
+
+
+def test_a_wrong_password_is_a_connack_without_a_word() -> None:
+    connection = accept(new_broker(Bench(scram=scram()).chain))
+    one = client(password="wrong")
+    request(connection, "c", authentication_method="SCRAM-SHA-256", authentication_data=first(one))
+    one.set_server_first(said(connection)[0].properties.authentication_data.decode())
+    send(connection, auth(one.get_client_final()))
+    (connack,) = said(connection)
+    assert (type(connack), connack.reason) == (Connack, WRONG)
+    assert connack.properties.reason_string is None
+    assert connection.ended
+
+
+def test_a_method_that_is_not_offered_is_refused() -> None:
+    connection = accept(new_broker(Bench(Fixed(alice()), anonymous=lambda peer: True).chain))
+    request(connection, "c", authentication_method="SCRAM-SHA-256", authentication_data=first(client()))
+    assert said(connection)[0].reason == ReasonCode.BAD_AUTHENTICATION_METHOD
