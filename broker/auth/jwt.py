@@ -27,6 +27,7 @@ from broker.packets.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from broker.core.ports import Peer
     from broker.packets.types import Connect
@@ -70,6 +71,12 @@ class Key:
         self.kid = kid
         self.algorithm = algorithm
         self.material = material
+
+    @classmethod
+    def read(cls, kid: str, algorithm: str, file: Path) -> Key:
+        """The key in `file`. A line end at its end is an editor's and does not belong to a secret. Raises OSError."""
+        content = file.read_bytes()
+        return cls(kid, algorithm, content.removesuffix(b"\n").removesuffix(b"\r"))
 
 
 class JwtMethod:

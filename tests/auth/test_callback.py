@@ -15,7 +15,7 @@ import h11
 import pytest
 import trio
 import trustme
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -24,6 +24,8 @@ from broker.auth.methods import Denied, Identity, Verdict
 from broker.core.ports import Certificate, Peer
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connect
+
+UNHURRIED = examples(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 ALLOW = {"result": "allow"}
 HANG = "hang"  # in place of an answer
@@ -560,7 +562,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
+    max_leaves=5,
 )
 FIELDS = st.fixed_dictionaries(
     {"result": st.just("allow") | JSON}, optional={"roles": JSON, "expires_at": JSON, "user_name": JSON, "cache": JSON}
@@ -574,12 +576,13 @@ def judged(body: bytes) -> _Answer | str:
         return str(error)
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_any_bytes_are_judged(body: bytes) -> None:
     assert judged(body) in ("its answer is no JSON", "its answer is no JSON object")
 
 
-@examples(max_examples=50)
+@UNHURRIED
 @given(FIELDS)
 def test_any_fields_are_judged(fields: dict[str, Any]) -> None:
     answer = judged(json.dumps(fields).encode())

@@ -16,7 +16,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -28,6 +28,9 @@ from broker.packets.types import Connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+UNHURRIED = examples(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SECRET = b"canary: a secret of at least 32 bytes"
 LONG = SECRET * 2
@@ -352,6 +355,23 @@ def test_a_key_is_chosen_by_its_name() -> None:
     assert identity(check(signed({"alg": "HS256", "kid": "any"}, claims), unnamed))
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_a_line_end_does_not_belong_to_a_secret_in_a_file(tmp_path: Path, end: bytes) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET + end)
+    key = Key.read("a", "HS256", file)
+    assert (key.kid, key.algorithm, key.material) == ("a", "HS256", SECRET)
+    file.write_bytes(public_pem("ES"))
+    assert identity(
+        check(
+            jwt.encode({"sub": "ada", "exp": time.time() + 60}, private_pem("ES"), "ES256").encode(),
+            JwtMethod([Key.read("", "ES256", file)], ["ES256"]),
+        )
+    )
+    with pytest.raises(FileNotFoundError):
+        Key.read("", "ES256", tmp_path / "none")
+
+
 def test_keys_are_replaced_and_kept_where_the_new_ones_are_no_good() -> None:
     by, good = method(), token()
     with pytest.raises(ValueError, match="too short"):
@@ -410,18 +430,20 @@ def test_browsers_bring_a_token_in_a_parameter_or_a_cookie() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
+    max_leaves=6,
 )
 CLAIMS = st.dictionaries(st.sampled_from(["sub", "exp", "nbf", "iat", "aud", "iss", "jti", "roles"]), JSON)
 HEADS = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64"]), JSON | st.just("HS256"))
 STRICT = method(audience=["mqtt"], issuer=["us"], roles_claim="roles", parameter="token")
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_none_of_its_business(password: bytes) -> None:
     assert not isinstance(check(password, STRICT), Identity)
 
 
+@UNHURRIED
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=5))
 def test_any_parts_are_refused_or_none_of_its_business(parts: list[bytes]) -> None:
     for begin in (b"", b'{"alg":"HS256"', b'{"alg":"HS256"}'):
@@ -429,7 +451,7 @@ def test_any_parts_are_refused_or_none_of_its_business(parts: list[bytes]) -> No
         assert not isinstance(check(value, STRICT), Identity)
 
 
-@examples(max_examples=50)
+@UNHURRIED
 @given(HEADS, CLAIMS)
 def test_whatever_an_issuer_signs_gets_a_verdict(head: dict[str, Any], claims: dict[str, Any]) -> None:
     for one in (method(roles_claim="roles", require_expiry=False), STRICT):
@@ -445,6 +467,7 @@ def test_whatever_an_issuer_signs_gets_a_verdict(head: dict[str, Any], claims: d
 GOOD = token(exp=NOW + 86_400)
 
 
+@UNHURRIED
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255))
 def test_a_token_with_one_byte_changed_or_cut_is_never_good(at: int, other: int) -> None:
     changed = GOOD[:at] + bytes([other]) + GOOD[at + 1 :]

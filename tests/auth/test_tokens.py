@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from broker.auth.tokens import COOKIE, PARAMETER, PASSWORD, SHOWN_CHARACTERS, find, is_same_origin, redacted
 from broker.core.ports import Peer
 from broker.packets.types import Connect
+
+UNHURRIED = examples(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 HERE = {"origin": "https://broker.example", "host": "broker.example"}
 
@@ -139,6 +142,7 @@ def test_a_target_is_shown_without_what_was_given(target: str, shown: str) -> No
     assert redacted(target) == shown
 
 
+@UNHURRIED
 @given(st.text(), st.text(), st.text(alphabet=st.characters(exclude_characters="&"), min_size=1))
 def test_no_value_is_ever_shown(path: str, before: str, secret: str) -> None:
     canary = f"canary{secret}canary"
@@ -149,6 +153,7 @@ def test_no_value_is_ever_shown(path: str, before: str, secret: str) -> None:
     assert len(shown) <= SHOWN_CHARACTERS * 10  # an escape has ten characters at most
 
 
+@UNHURRIED
 @given(st.binary(max_size=64), st.text(max_size=64), st.text(max_size=64), st.text(max_size=64))
 def test_nothing_is_raised_for_what_a_stranger_sends(password: bytes, query: str, cookie: str, origin: str) -> None:
     for given_password in (None, password):
