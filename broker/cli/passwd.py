@@ -19,6 +19,7 @@ import stat
 import sys
 import tempfile
 import time
+import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -108,6 +109,7 @@ def add(file: Path, name: str, from_stdin: bool, scram: bool | None) -> None:
         if scram if scram is not None else there is not None and there.scram is not None:
             try:
                 verifier = ScramVerifier.make(password)
+                _check_name(name)
             except ValueError as error:
                 raise Failure(f"{error}; --no-scram writes the argon2id hash alone. Nothing was changed.") from None
         line = str(User(name, hashed, verifier)).encode()
@@ -317,6 +319,12 @@ def _ask(question: str) -> bytes:
         return getpass.getpass(question).encode(errors="surrogateescape")
     except EOFError:
         raise click.Abort from None
+
+
+def _check_name(name: str) -> None:
+    """Raises ValueError for a name that SCRAM carries in another form (RFC 4013), which the file would not find."""
+    if unicodedata.normalize("NFKC", name) != name:
+        raise ValueError(f"SCRAM carries this user name as {unicodedata.normalize('NFKC', name)!r}")
 
 
 # -- the file

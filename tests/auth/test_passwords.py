@@ -29,7 +29,6 @@ from broker.auth.passwords import (
     name_mistake,
     parse,
     read,
-    saslprep,
 )
 from broker.core.ports import Peer
 from broker.packets.reasons import ReasonCode
@@ -127,7 +126,7 @@ stored_hashes = st.one_of(
     ),
 )
 keys = st.binary(min_size=32, max_size=32)
-verifiers = st.builds(ScramVerifier, st.integers(4096, 5_000_000), st.binary(min_size=8, max_size=64), keys, keys)
+verifiers = st.builds(ScramVerifier, st.integers(4096, 5_000_000), st.binary(min_size=12, max_size=64), keys, keys)
 lines = st.lists(
     st.builds(User, names, stored_hashes, st.none() | verifiers),
     min_size=1,
@@ -186,7 +185,7 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
                 f"ivy:{cut}:$scram-sha-256$1$x$y$z".encode(),
                 f":{good}".encode(),
                 f" al:{good}".encode(),
-                f"zoe:{good}:$scram-sha-256$1$MDEyMzQ1Njc=$y$z".encode(),
+                f"zoe:{good}:$scram-sha-256$1$MDEyMzQ1Njc4OTAx$y$z".encode(),
                 f"last:{good}".encode(),
             ]
         ),
@@ -354,8 +353,10 @@ def test_a_verifier_verifies_the_exchange_of_rfc_7677() -> None:
         ("\u06271\u0628", "\u06271\u0628"),
     ],
 )
-def test_saslprep_does_as_rfc_4013_says(password: str, prepared: str) -> None:
-    assert saslprep(password.encode()) == prepared
+def test_passwords_are_prepared_as_rfc_4013_says(password: str, prepared: str) -> None:
+    made = ScramVerifier.make(password.encode(), SALT, 4096)
+    assert made.text == ScramVerifier.make(prepared.encode(), SALT, 4096).text
+    assert made.text != ScramVerifier.make(b"another", SALT, 4096).text
 
 
 def test_a_new_verifier_has_a_salt_of_its_own() -> None:
@@ -364,13 +365,11 @@ def test_a_new_verifier_has_a_salt_of_its_own() -> None:
     assert one.text != other.text
 
 
-@pytest.mark.parametrize(
-    "password", [b"\xff", b"a\x07", "😀".encode(), "\u0627a".encode(), "\u06271".encode(), "\u00ad".encode()]
-)
+@pytest.mark.parametrize("password", [b"\xff", b"a\x07", "😀".encode(), "\u0627a".encode(), "\u06271".encode()])
 def test_passwords_that_scram_cannot_carry(password: bytes) -> None:
-    with pytest.raises(ValueError, match=r"SCRAM takes|empty") as caught:
-        saslprep(password)
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    with pytest.raises(ValueError, match=r"^SCRAM ") as caught:
+        ScramVerifier.make(password)
+    assert caught.value.__suppress_context__
 
 
 @pytest.mark.parametrize("text", ["", "$scram-sha-256$4096$x", "$scram-sha-1$4096$MDEyMzQ1Njc=$x$y"])
@@ -424,6 +423,29 @@ async def test_a_storm_of_reconnects_hashes_once() -> None:
             nursery.start_soon(check)
     assert [type(verdict) for verdict in verdicts] == [Identity] * 200
     assert hasher.hashed == 1
+
+
+async def test_the_loop_goes_on_while_many_users_are_hashed() -> None:
+    users = [User(f"user {count}", Argon2id(19_456, 2, 1, SALT, bytes(32))) for count in range(8)]
+    hasher = Hasher()
+    method = PasswordMethod(PasswordFile({user.name: user for user in users}), hasher)
+    late: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            started = time.perf_counter()
+            await trio.sleep(0.001)
+            late.append(time.perf_counter() - started - 0.001)
+
+    async with trio.open_nursery() as watching:
+        watching.start_soon(watch)
+        async with trio.open_nursery() as nursery:
+            for user in users:
+                nursery.start_soon(denial, method, user.name, b"wrong")
+        watching.cancel_scope.cancel()
+    assert hasher.hashed == 8
+    assert len(late) > 8
+    assert statistics.median(late) < 0.05
 
 
 async def test_a_changed_password_is_forgotten_and_the_others_are_not() -> None:

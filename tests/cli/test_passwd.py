@@ -135,6 +135,8 @@ def test_a_new_password_renews_the_verifier_that_was_there(command: Command, fil
         (["al"], b"\n", 1, "the password is empty"),
         (["al"], b"x" * 65_536, 1, "more than 65,535 bytes, which MQTT cannot carry"),
         (["al", "--scram"], b"\xff", 1, "SCRAM takes text in UTF-8 as a password, and this one is binary; --no-scram"),
+        (["al", "--scram"], b"\x07", 1, "SCRAM does not take this password: control characters forbidden; --no-scram"),
+        (["\ufb01x", "--scram"], b"x", 1, "SCRAM carries this user name as 'fix'; --no-scram"),
         (["al", "-P", "x"], b"x", 2, "No such option"),
         (["al", "--password", "x"], b"x", 2, "No such option"),
         (["al", CANARY], b"x", 2, "unexpected extra argument"),
