@@ -103,9 +103,8 @@ def explain(
 ) -> Explanation:
     """Say whether that Client may do it and which rule decides.
 
-    `topic` is a Topic Name, for "subscribe" a Topic Filter, shared or not; `retain` is about messages with RETAIN that
-    are published, and retained ones that are received. `extra_roles` are those that a token or a web service would
-    name. Raises ProtocolError for a topic that is none.
+    `topic` is a Topic Name, for "subscribe" a Topic Filter, shared or not; `retain` counts for "publish" only.
+    `extra_roles` are those that a token or a web service would name. Raises ProtocolError for a topic that is none.
     """
     if action == "subscribe":
         check_topic_filter(topic)
@@ -140,15 +139,13 @@ def _decide(permissions: Permissions, found: Explanation) -> Decision:
     if found.action == "publish":
         return permissions.may_publish(found.topic, found.retain)
     if found.action == "receive":
-        return permissions.may_receive(found.topic, found.retain)
+        return permissions.may_receive(found.topic)
     return permissions.may_subscribe(split_share(found.topic)[1])
 
 
 def _asked(permissions: Permissions, found: Explanation) -> list[RuleSet]:
     if found.action == "publish":
-        return [permissions.publish, permissions.publish_retained] if found.retain else [permissions.publish]
-    if found.action == "receive" and found.retain:
-        return [permissions.subscribe, permissions.receive_retained]
+        return [permissions.publish, permissions.retain] if found.retain else [permissions.publish]
     return [permissions.subscribe]
 
 

@@ -3,8 +3,8 @@
 Laws. While there is no role, everything is allowed; once there is one, nothing is but what a role allows. Of all the
 roles of a Client, one that denies goes before any that allows. A Topic Filter may be subscribed to if one single rule
 allows every topic that it matches and none denies all of them; a rule that denies some of them is asked again, with the
-topic, for each message. RETAIN needs a rule of its own beside that: `allow_retain`, or, in a role that has none, what
-the role allows anyway.
+topic, for each message, retained ones too. To publish with RETAIN needs a rule of its own beside that: `allow_retain`,
+or, in a role that has none, what the role lets publish anyway.
 
 Roles of a user name belong to who has proved that name: `*` is everybody who has proved one, `anonymous` whoever has
 not, and neither is ever a user name.
@@ -189,37 +189,29 @@ class Permissions:
         self.roles = tuple(role.name for role in roles)
         self.publish = publish = RuleSet(client_identifier, user_name)
         self.subscribe = subscribe = RuleSet(client_identifier, user_name)
-        self.publish_retained = publish_retained = RuleSet(client_identifier, user_name)
-        self.receive_retained = receive_retained = RuleSet(client_identifier, user_name)
+        self.retain = retain = RuleSet(client_identifier, user_name)
         for role in roles:
             publish.add(role.name, "publish", role.publish.allow, role.publish.deny)
             subscribe.add(role.name, "subscribe", role.subscribe.allow, role.subscribe.deny)
-            if role.retain.allow:
-                publish_retained.add(role.name, "retain", role.retain.allow, role.retain.deny)
-                receive_retained.add(role.name, "retain", role.retain.allow, role.retain.deny)
-            else:
-                publish_retained.add(role.name, "publish", role.publish.allow)
-                publish_retained.add(role.name, "retain", (), role.retain.deny)
-                receive_retained.add(role.name, "subscribe", role.subscribe.allow)
-                receive_retained.add(role.name, "retain", (), role.retain.deny)
+            retain.add(role.name, "retain", role.retain.allow, role.retain.deny)
+            if not role.retain.allow:
+                retain.add(role.name, "publish", role.publish.allow)
         size = REMEMBERED_ALONE if any(role.personal for role in roles) else REMEMBERED
         yes, no = ReasonCode.SUCCESS, ReasonCode.NOT_AUTHORIZED
         self.published = Answers((publish,), yes, no, size)
-        self.published_retained = Answers((publish, publish_retained), yes, no, size)
+        self.published_retained = Answers((publish, retain), yes, no, size)
         self.delivered = Answers((subscribe,), True, False, size)
-        self.delivered_retained = Answers((subscribe, receive_retained), True, False, size)
 
     def may_publish(self, topic: str, retain: bool) -> Decision:
         """Say whether, and by which rule; nothing is remembered, as in all three."""
         decision = self.publish.judge(topic)
-        return self.publish_retained.judge(topic) if retain and decision.allowed else decision
+        return self.retain.judge(topic) if retain and decision.allowed else decision
 
     def may_subscribe(self, topic_filter: str) -> Decision:
         return self.subscribe.judge_filter(topic_filter)
 
-    def may_receive(self, topic: str, retained: bool) -> Decision:
-        decision = self.subscribe.judge(topic)
-        return self.receive_retained.judge(topic) if retained and decision.allowed else decision
+    def may_receive(self, topic: str) -> Decision:
+        return self.subscribe.judge(topic)
 
 
 class RoleGrant(Grant):
@@ -238,7 +230,6 @@ class RoleGrant(Grant):
         self._published = permissions.published
         self._published_retained = permissions.published_retained
         self._delivered = permissions.delivered
-        self._delivered_retained = permissions.delivered_retained
 
     def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
         return self._published_retained[topic] if retain else self._published[topic]
@@ -250,10 +241,6 @@ class RoleGrant(Grant):
 
     def may_deliver(self, topic: str) -> bool:
         return self._delivered[topic]
-
-    def may_deliver_retained(self, topic: str) -> bool:
-        """Whether the message that is retained at `topic` may reach the Client because it has subscribed."""
-        return self._delivered_retained[topic]
 
 
 class Roles:

@@ -35,7 +35,7 @@ Examples:
 \b
 publish    a message, or a Will Message, to that Topic Name
 subscribe  to that Topic Filter; of a shared one the $share/name/ counts for nothing
-receive    a message to that Topic Name, whatever the Client has subscribed to
+receive    a message to that Topic Name, retained or not, whatever the Client has subscribed to
 
 Exit codes: 0 allowed, 5 refused, 2 usage or configuration.
 """,
@@ -48,7 +48,7 @@ Exit codes: 0 allowed, 5 refused, 2 usage or configuration.
 @click.option(
     "--role", "extra_roles", multiple=True, metavar="NAME", help="A role that a token would give. May be repeated."
 )
-@click.option("--retain", is_flag=True, help="The message has RETAIN set, or is a retained one that is received.")
+@click.option("--retain", is_flag=True, help="What is published has RETAIN set.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines for people.")
 @click.pass_context
 def explain(
@@ -66,8 +66,8 @@ def explain(
     from broker.auth import explaining
     from broker.packets.reasons import ProtocolError
 
-    if retain and action == "subscribe":
-        raise click.UsageError("--retain goes with publish and receive; a subscription has no RETAIN.")
+    if retain and action != "publish":
+        raise click.UsageError("--retain goes with publish only.")
     roles = read(path)
     for name in extra_roles:
         if name not in roles.roles:

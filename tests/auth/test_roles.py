@@ -76,7 +76,7 @@ def united(lists: list[list[str]], deny: bool) -> set[str]:
     return {topic for texts in lists for text in texts for topic in everything(text, deny)}
 
 
-def allowed(acl: Acl, kind: int, retain: bool) -> set[str]:
+def allowed(acl: Acl, kind: int, retain: bool = False) -> set[str]:
     """All topics for which it may be done."""
     found = united([role[kind][0] for role in acl], False) - united([role[kind][1] for role in acl], True)
     if retain:
@@ -98,15 +98,14 @@ def grant_of(acl: Acl) -> RoleGrant:
 @given(acls, st.booleans())
 def test_publishing_and_receiving_is_as_the_reference_says(acl: Acl, retain: bool) -> None:
     grant = grant_of(acl)
-    may_publish, may_receive = allowed(acl, 0, retain), allowed(acl, 1, retain)
+    may_publish, may_receive = allowed(acl, 0, retain), allowed(acl, 1)
     for _ in range(2):  # judged, then remembered
         for topic in TOPICS:
             assert grant.publish(topic, 1, retain) == (YES if topic in may_publish else NO)
-            deliver = grant.may_deliver_retained(topic) if retain else grant.may_deliver(topic)
-            assert deliver == (topic in may_receive)
+            assert grant.may_deliver(topic) == (topic in may_receive)
     topic = max(may_publish | may_receive, default="a")
     assert grant.permissions.may_publish(topic, retain).allowed == (topic in may_publish)
-    assert grant.permissions.may_receive(topic, retain).allowed == (topic in may_receive)
+    assert grant.permissions.may_receive(topic).allowed == (topic in may_receive)
 
 
 @given(acls, filters)
@@ -171,22 +170,18 @@ def test_retain_needs_more_than_publish() -> None:
     assert grant.publish("s/state/no", 0, False) == YES
     assert grant.publish("x/y", 0, True) == NO
     assert grant.may_deliver("s/now")
-    assert not grant.may_deliver_retained("s/now")
-    assert grant.may_deliver_retained("s/state/x")
-    assert not grant.may_deliver_retained("s/state/no")
+    assert grant.may_deliver("s/state/no")
 
 
 def test_a_role_that_says_nothing_of_retain_allows_it_where_it_allows_the_rest() -> None:
-    grant = granted(Role("a", Rules(["a/#"]), Rules(["b/#"])), Role("few", Rules(["c/#"]), retain=Rules(["c/x"])))
+    grant = granted(Role("a", Rules(["a/#"])), Role("few", Rules(["c/#"]), retain=Rules(["c/x"])))
     assert grant.publish("a/1", 0, True) == YES
-    assert grant.may_deliver_retained("b/1")
     assert grant.publish("c/x", 0, True) == YES
     assert grant.publish("c/1", 0, True) == NO
     never = granted(Role("never", Rules(["a/#"]), Rules(["a/#"]), Rules((), ["#"])))
     assert never.publish("a/1", 0, False) == YES
     assert never.publish("a/1", 0, True) == NO
     assert never.may_deliver("a/1")
-    assert not never.may_deliver_retained("a/1")
 
 
 def test_topics_with_a_dollar_sign_have_to_be_written_out() -> None:
@@ -315,7 +310,6 @@ def judge(levels: int) -> None:
     assert grant.subscribe(deep, 0) == YES
     assert grant.subscribe("/".join(["a"] + ["+"] * (levels - 1)), 0) == YES
     assert grant.may_deliver(deep)
-    assert grant.may_deliver_retained(deep)
 
 
 def test_judging_is_linear_in_the_levels() -> None:

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from broker.auth.patterns import Pattern
+from broker.config import RoleConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.cli.conftest import Command
 
 ROLES = """\
@@ -82,7 +89,7 @@ def test_without_roles(command: Command) -> None:
     [
         (("--client", "c1", "publish", "a/#"), "'a/#' is no Topic Name: a wildcard in a Topic Name"),
         (("--client", "c1", "subscribe", "a#"), "'a#' is no Topic Filter: # does not occupy a whole level"),
-        (("--client", "c1", "subscribe", "a", "--retain"), "--retain goes with publish and receive"),
+        (("--client", "c1", "subscribe", "a", "--retain"), "--retain goes with publish only"),
         (("--client", "c1", "--role", "sensr", "publish", "a"), "there is no role 'sensr'. Did you mean 'sensor'?"),
         (("--client", "c1", "--role", "x", "publish", "a"), "there is no role 'x'. There are: sensor, reader."),
         (("--client", "c1", "eat", "a"), "'eat' is not one of 'publish', 'subscribe', 'receive'"),
@@ -125,3 +132,18 @@ def test_the_guide_is_true(command: Command, tmp_path: Path) -> None:
         result = command(*[str(file) if word == "broker.toml" else word for word in shlex.split(words)])
         assert result.exit_code == 5
         assert result.stdout.strip() == output.strip()
+
+
+@given(st.text("%cua/+#$\n\x7fü", max_size=7))
+@example("$share/g/a")
+@example("a/" + "%c/" * 9)
+def test_the_configuration_takes_what_is_a_pattern(text: str) -> None:
+    assert taken(lambda: RoleConfig(name="a", allow_publish=(text,))) == taken(lambda: Pattern(text))
+
+
+def taken(make: Callable[[], object]) -> bool:
+    try:
+        make()
+    except ValueError:
+        return False
+    return True
