@@ -66,9 +66,14 @@ def trusted(address: str, networks: Networks) -> bool:
         return False
     if address == "unix":
         return True
-    host = address[1:].partition("]")[0] if address.startswith("[") else address.rpartition(":")[0]
-    found = parsed_address(host.partition("%")[0])
+    found = _host(address)
     return found is not None and any(found in network for network in networks if network.version == found.version)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a peer, as transports name it, is on this machine."""
+    found = _host(address)
+    return found is not None and found.is_loopback
 
 
 def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
@@ -87,6 +92,11 @@ def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
 def with_port(address: IPv4Address | IPv6Address, port: int) -> str:
     """As transports name a peer."""
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _host(address: str) -> IPv4Address | IPv6Address | None:
+    host = address[1:].partition("]")[0] if address.startswith("[") else address.rpartition(":")[0]
+    return parsed_address(host.partition("%")[0])
 
 
 def _entry(text: str) -> str:

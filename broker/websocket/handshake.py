@@ -27,8 +27,9 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from broker.websocket.deflate import Agreement, BadOffer, negotiate
+from broker.websocket.forwarded import Networks, forwarded, is_loopback
 from broker.websocket.origins import origins_of
-from broker.websocket.pages import UPGRADE_REQUIRED, HttpRequest, answer, respond
+from broker.websocket.pages import UPGRADE_REQUIRED, HttpRequest, answer, respond, strict_transport
 from broker.websocket.upgrade import ordinary_upgrade
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ class HttpDoor:
     Client offers is taken; `origins` as in `broker.websocket.origins`; `head_bytes` bounds the head. `secure` says that
     the connection is TLS of ours, `loopback` that it came in at a loopback address. With `compression` an offer of
     permessage-deflate is taken up, with `context_takeover` so that windows are kept between messages where the Client
-    likes that too; what was agreed on stands in the attribute `compression`.
+    likes that too; what was agreed on stands in the attribute `compression`. `peer_address` is whom the connection
+    comes from, and `client_address` then whom the request does: another only where the peer is one of `trusted_proxies`
+    and says so, as `broker.websocket.forwarded` reads it.
     """
 
     __slots__ = (
@@ -99,9 +102,12 @@ class HttpDoor:
         "_loopback",
         "_origins",
         "_paths",
+        "_peer_address",
         "_searched",
         "_secure",
+        "_trusted_proxies",
         "_upgrade",
+        "client_address",
         "compression",
         "headers",
         "leftover",
@@ -127,6 +133,8 @@ class HttpDoor:
         loopback: bool = False,
         compression: bool = False,
         context_takeover: bool = False,
+        peer_address: str = "",
+        trusted_proxies: Networks = (),
     ) -> None:
         self._paths = paths
         self._upgrade = _upgrade_of(tuple(subprotocols), require_subprotocol)
@@ -136,6 +144,8 @@ class HttpDoor:
         self._loopback = loopback
         self._compressing = compression
         self._context_takeover = context_takeover
+        self._peer_address = peer_address
+        self._trusted_proxies = trusted_proxies
         self._searched = 0  # bytes of `received` in which no blank line begins
 
         self.outcome: str = READING
@@ -149,6 +159,7 @@ class HttpDoor:
         self.path: str = ""
         self.query: str = ""
         self.headers: dict[str, str] = {}  # names in lower case
+        self.client_address: str = peer_address
         self.request: HttpRequest | None = None
 
     def feed(self, data: bytes) -> None:
@@ -184,10 +195,9 @@ class HttpDoor:
         upgrade = ordinary_upgrade(head)
         if upgrade is not None and upgrade.path in self._paths:
             given = upgrade.headers
+            self._hear_proxy(given)
             subprotocol = self._upgrade.choose(upgrade.offered)
-            if subprotocol is not None and self._origins.allow(
-                given.get("origin"), given["host"], self._secure, self._loopback
-            ):
+            if subprotocol is not None and self._welcome(given):
                 extensions = self._agree(given)
                 if extensions is not None:
                     self.target, self.path, self.query = upgrade.target, upgrade.path, upgrade.query
@@ -217,6 +227,7 @@ class HttpDoor:
         headers: dict[str, str] = {}
         for name, value in fields:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self._hear_proxy(headers)
         self.headers = headers
         target = event.target.decode("ascii")
         if not target.startswith("/"):  # the absolute form, which a Server must take too: RFC 9112 section 3.2.2
@@ -240,11 +251,10 @@ class HttpDoor:
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             self._refuse(400, "A WebSocket handshake has no body.")
             return
-        origin = headers.get("origin")
-        if not self._origins.allow(origin, headers.get("host", ""), self._secure, self._loopback):
+        if not self._welcome(headers):
             self._refuse(
                 403,
-                f"A page of the Origin {(origin or '')[:200]!a} may not connect here. "
+                f"A page of the Origin {headers.get('origin', '')[:200]!a} may not connect here. "
                 "Pages allowed are named in the setting `origins` of this listener.",
             )
             return
@@ -273,6 +283,23 @@ class HttpDoor:
         else:
             self._refuse(verdict.status_code, reason)
 
+    def _hear_proxy(self, headers: dict[str, str]) -> None:
+        """Let a trusted proxy say whom a request comes from, how, and for which host, which `headers` then name."""
+        if not self._trusted_proxies:
+            return
+        told = forwarded(headers, self._peer_address, self._trusted_proxies)
+        if told.address != self._peer_address:
+            self.client_address = told.address
+            self._loopback = is_loopback(told.address)
+        if told.scheme:
+            self._secure = told.scheme == "https"
+        if told.host:
+            headers["host"] = told.host
+
+    def _welcome(self, headers: dict[str, str]) -> bool:
+        """Whether a page of the request's Origin may come in."""
+        return self._origins.allow(headers.get("origin"), headers.get("host", ""), self._secure, self._loopback)
+
     def _agree(self, headers: dict[str, str]) -> str | None:
         """The Sec-WebSocket-Extensions of the answer, "" for none; None where the Client's is malformed."""
         offers = headers.get("sec-websocket-extensions") if self._compressing else None
@@ -286,8 +313,10 @@ class HttpDoor:
 
     def _refuse(self, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         self.outcome = REFUSED
+        reason = reason if reason.isprintable() else ascii(reason)[1:-1]  # it may quote the request, and goes to a log
         self.reason = reason
-        self.response = answer(status, reason + "\n", headers=headers)
+        promise = strict_transport(self.headers.get("host", ""), self._secure)
+        self.response = answer(status, reason + "\n", headers=(*headers, *promise))
 
 
 def _names_websocket(upgrade: str) -> bool:

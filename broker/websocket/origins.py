@@ -57,7 +57,7 @@ def origins_of(allowed: tuple[str, ...]) -> Origins:
 
 def normal_origin(origin: str) -> str:
     """An http or https origin in lower case and without the scheme's own port; any other text as it is."""
-    match = _ORIGIN.fullmatch(origin.lower())
+    match = _ORIGIN.fullmatch(_lower(origin))
     if match is None:
         return origin
     scheme, host, port = match.groups()
@@ -68,11 +68,16 @@ def normal_origin(origin: str) -> str:
 
 def host_and_port(host: str) -> tuple[str, int | None] | None:
     """A Host header as lower-case name and port; None when it is neither a name nor an address."""
-    match = _HOST.fullmatch(host.lower())
+    match = _HOST.fullmatch(_lower(host))
     if match is None:
         return None
     name, port = match.groups()
     return name, None if port is None else int(port)
+
+
+def _lower(text: str) -> str:
+    """ASCII in lower case. The lower case of the Kelvin sign is the letter k: all other text stays as it is."""
+    return text.lower() if text.isascii() else text
 
 
 def _default_port(scheme: str) -> int:
@@ -80,7 +85,7 @@ def _default_port(scheme: str) -> int:
 
 
 def _is_same(origin: str, host: str, secure: bool, loopback: bool) -> bool:
-    match = _ORIGIN.fullmatch(origin.lower())
+    match = _ORIGIN.fullmatch(_lower(origin))
     called = host_and_port(host)
     if match is None or called is None:
         return False

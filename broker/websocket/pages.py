@@ -29,6 +29,9 @@ _SECURITY: Final = (
     ("X-Frame-Options", "DENY"),
 )
 
+# For every port of that host, so a mistake heals within a day.
+_STRICT_TRANSPORT: Final = (("Strict-Transport-Security", "max-age=86400"),)
+
 _HOME: Final = """\
 <!doctype html>
 <html lang="en">
@@ -82,20 +85,32 @@ def answer(
     return "\r\n".join((*lines, "", "")).encode("ascii") + (b"" if head else content)
 
 
+def strict_transport(host: str, secure: bool) -> Sequence[tuple[str, str]]:
+    """The header field that keeps a browser to TLS with the `host` that it asked, over a connection that is `secure`.
+
+    Not for this machine: other servers of a developer, without TLS, are called localhost too.
+    """
+    called = host_and_port(host)
+    if not secure or called is None or called[0] == "localhost" or called[0].endswith(".localhost"):
+        return ()
+    return _STRICT_TRANSPORT
+
+
 def respond(request: HttpRequest, paths: Sequence[str], secure: bool = False) -> bytes:
     """The answer to a request that is no WebSocket handshake; `paths` are those of the WebSocket endpoint."""
-    if request.path not in (HOME, HEALTH) and request.path not in paths:
-        return answer(404, "There is nothing here.\n", head=request.method == "HEAD")
-    if request.method not in ("GET", "HEAD"):
-        return answer(405, "Only GET and HEAD are answered here.\n", headers=[("Allow", "GET, HEAD")])
+    strict = strict_transport(request.headers.get("host", ""), secure)
     head = request.method == "HEAD"
+    if request.path not in (HOME, HEALTH) and request.path not in paths:
+        return answer(404, "There is nothing here.\n", headers=strict, head=head)
+    if request.method not in ("GET", "HEAD"):
+        return answer(405, "Only GET and HEAD are answered here.\n", headers=[("Allow", "GET, HEAD"), *strict])
     if request.path == HEALTH:
-        return answer(200, "ok\n", head=head)
+        return answer(200, "ok\n", headers=strict, head=head)
     if request.path == HOME:
         page = _HOME.format(url=html.escape(_url(request, paths, secure)))
-        return answer(200, page, media="text/html; charset=utf-8", head=head)
+        return answer(200, page, media="text/html; charset=utf-8", headers=strict, head=head)
     text = f"This is a WebSocket endpoint for MQTT clients: {_url(request, paths, secure)}\n"
-    return answer(426, text, headers=UPGRADE_REQUIRED, head=head)
+    return answer(426, text, headers=(*UPGRADE_REQUIRED, *strict), head=head)
 
 
 def _url(request: HttpRequest, paths: Sequence[str], secure: bool) -> str:

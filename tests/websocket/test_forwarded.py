@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.websocket.forwarded import HOPS, Networks, forwarded, parsed_address, trusted
+from broker.websocket.forwarded import HOPS, Networks, forwarded, is_loopback, parsed_address, trusted
 
 PROXIES: Networks = tuple(ip_network(text) for text in ("10.0.0.0/8", "2001:db8:ffff::/48"))
 PEER = "10.0.0.1:4711"
@@ -35,6 +35,21 @@ PEER = "10.0.0.1:4711"
 def test_who_is_trusted(address: str, expected: bool) -> None:
     assert trusted(address, PROXIES) is expected
     assert trusted(address, ()) is False
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1:1", True),
+        ("127.9.9.9:0", True),
+        ("[::1]:1", True),
+        ("[::ffff:127.0.0.1]:1", True),
+        ("192.0.2.1:1", False),
+        ("unix", False),
+    ],
+)
+def test_who_is_on_this_machine(address: str, expected: bool) -> None:
+    assert is_loopback(address) is expected
 
 
 @pytest.mark.parametrize(

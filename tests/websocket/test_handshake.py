@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from ipaddress import IPv4Network, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -360,6 +361,129 @@ def test_what_is_fed_later_is_left_over() -> None:
     assert door.leftover == b"ab"
 
 
+# -- Headers of the answers
+
+
+GUARDS = {
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"deny",
+}
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: broker.example\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: broker.example\r\n\r\n", 200),
+        (b"GET /mqtt HTTP/1.1\r\nHost: broker.example\r\n\r\n", 426),
+        (b"GET /other HTTP/1.1\r\nHost: broker.example\r\n\r\n", 404),
+        (b"POST / HTTP/1.1\r\nHost: broker.example\r\n\r\n", 405),
+        (head("GET /mqtt HTTP/1.1", {"Sec-WebSocket-Key": "short"}), 400),
+        (head("GET /mqtt HTTP/1.1", {"Origin": "https://evil.example"}), 403),
+        (head("GET /other HTTP/1.1"), 404),
+        (head("POST /mqtt HTTP/1.1"), 405),
+        (head("GET /mqtt HTTP/1.1", {"Upgrade": None}), 426),
+        (head("GET /mqtt HTTP/1.1", {"Sec-WebSocket-Version": "8"}), 426),
+        (head("GET /mqtt HTTP/1.0"), 505),
+    ],
+)
+def test_every_answer_but_101_guards_the_browser(data: bytes, expected: int, secure: bool) -> None:
+    door = fed(data, HttpDoor(secure=secure))
+    response = door.response or door.respond()
+    lines = response.lower().partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert int(lines[0].split(b" ")[1]) == expected
+    found = dict(line.split(b": ", 1) for line in lines[1:] if not line.startswith((b"upgrade", b"connection")))
+    assert {name: found.get(name) for name in GUARDS} == GUARDS
+    assert (b"strict-transport-security" in found) is secure
+
+
+@pytest.mark.parametrize("data", [b"GET /" + b"x" * 9000, b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 4200, b"\x16\x03"])
+def test_what_is_refused_before_its_host_is_known_is_guarded_too(data: bytes) -> None:
+    found = fields(fed(data, HttpDoor(secure=True)))
+    assert all(name + b": " + value in found for name, value in GUARDS.items())
+    assert not any(line.startswith(b"strict-transport-security") for line in found)
+
+
+@pytest.mark.parametrize("connection", ["Upgrade", "keep-alive , Upgrade"])
+def test_101_has_what_belongs_there_and_no_more(connection: str) -> None:
+    door = fed(head("GET /mqtt HTTP/1.1", {"Connection": connection}), HttpDoor(secure=True))
+    names = {line.partition(b":")[0] for line in fields(door)}
+    assert names - {b"date"} == {b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-protocol"}
+
+
+# -- Behind a proxy
+
+
+PROXIES = (ip_network("10.0.0.0/8"), ip_network("127.0.0.0/8"))
+TOLD: dict[str, str | None] = {
+    "X-Forwarded-For": "192.0.2.1",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "good.example",
+    "Origin": "https://good.example",
+    "Host": "10.0.0.5:8080",
+}
+
+
+@pytest.mark.parametrize("connection", ["Upgrade", "keep-alive , Upgrade"])
+@pytest.mark.parametrize(("peer", "loopback"), [("10.0.0.1:1", False), ("127.0.0.1:1", True), ("unix", True)])
+def test_a_trusted_proxy_says_who_asks_and_for_which_host(connection: str, peer: str, loopback: bool) -> None:
+    door = HttpDoor(peer_address=peer, trusted_proxies=PROXIES, loopback=loopback)
+    door.feed(head("GET /mqtt HTTP/1.1", {**TOLD, "Connection": connection}))
+    assert door.outcome == UPGRADED
+    assert door.client_address == "192.0.2.1:0"
+    assert door.headers["host"] == "good.example"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Origin": "http://good.example"},  # the Client speaks TLS, so its page must have been encrypted too
+        {"Origin": "https://evil.example"},
+        {"X-Forwarded-Host": "evil.example"},
+        {"X-Forwarded-Host": "good.example, good.example"},
+    ],
+)
+def test_the_origin_must_be_that_of_the_host_behind_the_proxy(changes: dict[str, str | None]) -> None:
+    door = HttpDoor(peer_address="10.0.0.1:1", trusted_proxies=PROXIES)
+    door.feed(head("GET /mqtt HTTP/1.1", {**TOLD, **changes}))
+    assert (door.outcome, status(door)) == (REFUSED, 403)
+    assert b"strict-transport-security: max-age=86400" in fields(door)
+
+
+@pytest.mark.parametrize(("peer", "networks"), [("192.0.2.9:1", PROXIES), ("10.0.0.1:1", ())])
+def test_nobody_else_is_believed(peer: str, networks: tuple[IPv4Network, ...]) -> None:
+    door = HttpDoor(peer_address=peer, trusted_proxies=networks)
+    door.feed(head("GET /mqtt HTTP/1.1", TOLD))
+    assert (door.outcome, status(door)) == (REFUSED, 403)
+    assert door.client_address == peer
+
+
+def test_a_page_that_was_rebound_to_a_proxy_of_this_machine_stays_out() -> None:
+    """A browser here is a trusted peer where a proxy here is; it cannot be made to send X-Forwarded-For."""
+    changes: dict[str, str | None] = {"Host": "rebound.evil:8080", "Origin": "http://rebound.evil:8080"}
+    for told in (None, "127.0.0.1", "junk"):
+        door = HttpDoor(peer_address="127.0.0.1:1", trusted_proxies=PROXIES, loopback=True)
+        door.feed(head("GET /mqtt HTTP/1.1", {**changes, "X-Forwarded-For": told}))
+        assert (door.outcome, status(door)) == (REFUSED, 403)
+
+
+def test_the_page_names_the_address_behind_the_proxy() -> None:
+    door = HttpDoor(peer_address="10.0.0.1:1", trusted_proxies=PROXIES)
+    lines = ["GET / HTTP/1.1", "Host: 10.0.0.5:8080", "X-Forwarded-Proto: https", "X-Forwarded-Host: good.example"]
+    door.feed("\r\n".join([*lines, "", ""]).encode())
+    assert b"wss://good.example/mqtt" in door.respond()
+
+
+@pytest.mark.parametrize("more", [["Origin: http://broker.example"], ["Origin: null"], ["origin:"]])
+def test_several_origins_are_none(more: list[str]) -> None:
+    door = fed(head("GET /mqtt HTTP/1.1", {"Origin": "http://broker.example"}, *more))
+    assert (door.outcome, status(door)) == (REFUSED, 403)
+
+
 # -- Bounds and nonsense
 
 
@@ -459,6 +583,7 @@ def test_no_field_raises(changed: list[tuple[str, str]]) -> None:
     assert door.outcome in (READING, UPGRADED, REQUEST, REFUSED)
     if door.outcome == REFUSED:
         assert status(door) >= 400
+        assert door.reason.isprintable()
 
 
 def test_an_upgrade_leaves_no_cycle_behind() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import h11
 import pytest
 
-from broker.websocket.pages import HttpRequest, answer, respond
+from broker.websocket.pages import HttpRequest, answer, respond, strict_transport
 
 PATHS = ("/mqtt", "/")
 
@@ -99,6 +99,26 @@ def test_every_answer_closes_and_forbids_to_guess(method: str, path: str) -> Non
     assert headers["x-frame-options"] == "DENY"
     assert headers["cache-control"] == "no-store"
     assert "date" in headers
+
+
+@pytest.mark.parametrize(
+    ("host", "secure", "expected"),
+    [
+        ("broker.example", True, True),
+        ("broker.example:8443", True, True),
+        ("notlocalhost", True, True),
+        ("broker.example", False, False),
+        ("localhost:8443", True, False),
+        ("a.localhost", True, False),
+        ("LOCALHOST", True, False),
+        ("", True, False),
+        ("a b", True, False),
+    ],
+)
+def test_a_browser_is_kept_to_tls_where_there_is_some(host: str, secure: bool, expected: bool) -> None:
+    assert (strict_transport(host, secure) != ()) is expected
+    for method, path in (("GET", "/"), ("GET", "/nothing"), ("POST", "/"), ("GET", "/mqtt"), ("HEAD", "/healthz")):
+        assert ("strict-transport-security" in ask(method, path, host, secure)[1]) is expected
 
 
 def test_an_answer_counts_bytes_and_not_characters() -> None:
