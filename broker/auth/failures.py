@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final
 
 MINUTE: Final = 60.0
@@ -113,6 +114,7 @@ class Failures:
         return bool(user) and self._known.get((network, user), now) > now
 
 
+@lru_cache(256)  # one CONNECT asks up to three times
 def network_of(address: str) -> str:
     """What an address is counted as: an IPv4 address itself, the /64 of an IPv6 one, "" for what has none."""
     if address.startswith("["):
