@@ -28,7 +28,7 @@ def config_problems(config: Config) -> list[Problem]:
             for problem in shape_problems(listener)
         ]
         found += _limits_problems(listener.limits, (*loc, "limits"), listener.limits.model_fields_set)
-    return found + _address_problems(config) + _store_problems(config)
+    return found + _address_problems(config) + _auth_problems(config) + _role_problems(config) + _store_problems(config)
 
 
 def shape_problems(listener: ListenerConfig) -> list[Problem]:
@@ -143,6 +143,50 @@ def _address_problems(config: Config) -> list[Problem]:
     return found
 
 
+_NEEDS = {
+    "certificate": "`user_name` and `client_ca` in [listeners.tls]",
+    "password": "`password_file`",
+    "jwt": "[auth.jwt]",
+    "http": "[auth.http]",
+}
+
+
+def _auth_problems(config: Config) -> list[Problem]:
+    auth = config.auth
+    found = [
+        Problem((("auth", "methods"), ("auth", method), ("auth", "password_file")), f"{method} needs {_NEEDS[method]}")
+        for method in auth.methods or ()
+        if method not in config.ready_methods
+    ]
+    if auth.scram and auth.password_file is None:
+        found.append(Problem((("auth", "scram"), ("auth", "password_file")), "scram needs `password_file`"))
+    if auth.jwt is not None:
+        loc: Loc = ("auth", "jwt")
+        if auth.jwt.key_file is None and not auth.jwt.keys:
+            message = "tokens need a key: `key_file` with `algorithms`, or [[auth.jwt.keys]]"
+            found.append(Problem(((*loc, "key_file"), (*loc, "keys"), loc), message))
+        elif auth.jwt.key_file is not None and not auth.jwt.algorithms:
+            message = '`key_file` needs `algorithms`, such as ["RS256"]: what is the key good for?'
+            found.append(Problem(((*loc, "key_file"), (*loc, "algorithms")), message))
+        missing = {key.algorithm for key in auth.jwt.keys}.difference(auth.jwt.algorithms)
+        if auth.jwt.algorithms and missing:
+            message = f"leaves out {', '.join(sorted(missing))}, which is the algorithm of a key"
+            found.append(Problem(((*loc, "algorithms"), (*loc, "keys")), message))
+    return found
+
+
+def _role_problems(config: Config) -> list[Problem]:
+    """Roles with the name of another one."""
+    found: list[Problem] = []
+    names: dict[str, int] = {}
+    for index, role in enumerate(config.roles):
+        first = names.setdefault(role.name, index)
+        if first != index:
+            involves: tuple[Loc, ...] = (("roles", index, "name"), ("roles", first, "name"))
+            found.append(Problem(involves, f'roles[{first}] is called "{role.name}" already'))
+    return found
+
+
 def _store_problems(config: Config) -> list[Problem]:
     store = config.store
     if store.durability == "none" or store.path is not None:
@@ -156,25 +200,35 @@ def _store_problems(config: Config) -> list[Problem]:
 
 
 def access_problems(config: Config, authenticated: bool) -> list[Problem]:
-    """Listeners that would let in strangers unasked, or nobody; `authenticated` says that clients are asked."""
+    """Listeners that would let in strangers unasked, or nobody; `authenticated` says that Clients are asked anyway."""
     if authenticated:
         return []
     found: list[Problem] = []
     for index, listener in enumerate(config.listeners):
         loc: Loc = ("listeners", index)
         allow = (*loc, "allow_anonymous")
-        if listener.allow_anonymous is False:
-            found.append(
-                Problem((allow,), "nobody could connect: anonymous Clients are refused, and there is no authentication")
-            )
-        elif not listener.anonymous_allowed:
+        if config.asks(listener) or listener.anonymous_allowed:
+            continue
+        if config.auth_methods:
+            message = "nobody could connect: the only method is certificate, and this listener takes no name from one"
+            found.append(Problem(((*loc, "tls", "user_name"), (*loc, "tls"), (*loc, "type"), ("auth",)), message))
+        elif "allow_anonymous" in listener.model_fields_set:
+            message = "nobody could connect: anonymous Clients are refused, and there is no authentication"
+            found.append(Problem((allow, ("auth",)), message, (_ask_for_passwords(),)))
+        else:
             proxied = listener.proxy_protocol or listener.trusted_proxies
             reach = "a proxy leads here" if proxied else f"{listener.host} is reached from other machines"
             found.append(
                 Problem(
-                    ((*loc, "host"), allow, (*loc, "trusted_proxies"), (*loc, "type")),
+                    ((*loc, "host"), allow, (*loc, "trusted_proxies"), (*loc, "type"), ("auth",)),
                     f"{reach}, and there is no authentication",
-                    (Cure("to let in everybody all the same", allow, "true"),),
+                    (_ask_for_passwords(), Cure("to let in everybody all the same", allow, "true")),
                 )
             )
     return found
+
+
+def _ask_for_passwords() -> Cure:
+    path = "/etc/triomq/passwd"
+    purpose = f"to ask for passwords (`broker passwd add {path} NAME` makes a user)"
+    return Cure(purpose, ("auth", "password_file"), f'"{path}"')

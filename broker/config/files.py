@@ -16,6 +16,7 @@ from broker.config.errors import Cure, Problem
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from broker.config.auth import AuthConfig
     from broker.config.positions import Loc
     from broker.config.settings import Config
     from broker.config.tls import TlsConfig
@@ -34,7 +35,35 @@ def file_problems(config: Config) -> list[Problem]:
     for index, listener in enumerate(config.listeners):
         if listener.tls is not None:
             found += _tls_problems(listener.tls, ("listeners", index, "tls"), config.server.allow_readable_keys)
+    return found + _auth_problems(config.auth, config.server.allow_readable_keys)
+
+
+def _auth_problems(auth: AuthConfig, allow_readable: bool) -> list[Problem]:
+    """What is wrong with files of secrets; whether they hold what they should is seen by whoever reads them."""
+    found: list[Problem] = []
+    if auth.password_file is not None:
+        found += secret_problems(("auth", "password_file"), auth.password_file, allow_readable)
+    if auth.jwt is not None:
+        loc: Loc = ("auth", "jwt")
+        if auth.jwt.key_file is not None:
+            secret = any(algorithm.startswith("HS") for algorithm in auth.jwt.algorithms)
+            found += _key_problems((*loc, "key_file"), auth.jwt.key_file, secret, allow_readable)
+        for index, key in enumerate(auth.jwt.keys):
+            here: Loc = (*loc, "keys", index, "key_file")
+            found += _key_problems(here, key.key_file, key.algorithm.startswith("HS"), allow_readable)
+    if auth.http is not None:
+        if auth.http.ca_file is not None:
+            found += authority_problems(("auth", "http", "ca_file"), auth.http.ca_file)
+        if auth.http.authorization_file is not None:
+            found += secret_problems(
+                ("auth", "http", "authorization_file"), auth.http.authorization_file, allow_readable
+            )
     return found
+
+
+def _key_problems(loc: Loc, path: Path, secret: bool, allow_readable: bool) -> list[Problem]:
+    """Everybody may read a public key."""
+    return secret_problems(loc, path, allow_readable) if secret else readable_problems(loc, path)
 
 
 def _tls_problems(tls: TlsConfig, loc: Loc, allow_readable: bool) -> list[Problem]:

@@ -11,6 +11,7 @@ import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
@@ -100,7 +101,7 @@ def without_null(schema: dict[str, Any]) -> None:
     schema |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 
-def _distinct(value: tuple[T, ...]) -> tuple[T, ...]:
+def distinct(value: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(value)) < len(value):
         raise ValueError("holds the same item twice")
     return value
@@ -180,6 +181,48 @@ def _host_pattern(value: str) -> str:
     return name
 
 
+def _word(value: str) -> str:
+    if not _name(value) or value != value.strip():
+        raise ValueError(f"must be a name, without blanks around it, not {shown(value)}")
+    return value
+
+
+def _pattern(value: str) -> str:
+    """A Topic Filter in which a level may hold `%c` or `%u`; `%%` is a percent sign. So says `broker.auth.patterns`."""
+    if not value or len(value.encode("utf-8", "replace")) > 65535 or _CONTROL.search(value):
+        raise ValueError("must be 1 to 65535 bytes long and hold no control characters")
+    if value.startswith("$share/"):
+        raise ValueError("a Shared Subscription is judged by its Topic Filter: leave $share/name/ out")
+    levels = value.split("/")
+    for number, level in enumerate(levels, 1):
+        text = level.replace("%%", "")
+        places = text.count("%c") + text.count("%u")
+        if places != text.count("%"):
+            raise ValueError(f"{shown(level)}: a % is followed by c, u or another %")
+        if places > 1:
+            raise ValueError(f"{shown(level)}: a level has at most one place, either %c or %u")
+        if places and number == 1 and level.startswith("$"):
+            raise ValueError(f"{shown(level)}: a first level that begins with $ has to be written out")
+        if ("+" in level or "#" in level) and len(level) > 1:
+            raise ValueError(f"{shown(level)}: + and # stand alone in their level")
+        if level == "#" and number < len(levels):
+            raise ValueError(f"{shown(value)}: # is the last level")
+    return value
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or "#" in value or not value.isprintable() or " " in value:
+        raise ValueError('must be a URL such as "https://login.example.org/mqtt"')
+    if "@" in parts.netloc:
+        raise ValueError("holds a user name or a password; write them into an authorization_file")
+    return value
+
+
 def _mode(value: object) -> object:
     """0o660 in TOML, "660" or "0o660" in a string."""
     if isinstance(value, str):
@@ -254,9 +297,15 @@ Versions = Annotated[
     ],
     Field(min_length=1),
     BeforeValidator(split),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
 ]
 Name = Annotated[str, AfterValidator(_name)]
+Word = Annotated[str, AfterValidator(_word)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(split), AfterValidator(distinct)]
+Patterns = Annotated[
+    tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(split), AfterValidator(distinct)
+]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Host = Annotated[str, AfterValidator(_host)]
 SocketPath = Annotated[str, AfterValidator(_socket_path)]
 Folder = Annotated[Path, BeforeValidator(_path("folder"))]
@@ -269,26 +318,26 @@ Networks = Annotated[
         ...,
     ],
     BeforeValidator(split),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
 ]
 HostNames = Annotated[
     tuple[Annotated[str, AfterValidator(_host_pattern)], ...],
     Field(min_length=1),
     BeforeValidator(split),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
 ]
 Mode = Annotated[int, BeforeValidator(_mode), Field(json_schema_extra=_octal_or_text)]
 Paths = Annotated[
     tuple[Annotated[str, AfterValidator(_websocket_path)], ...],
     Field(min_length=1),
     BeforeValidator(split),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
 ]
 Subprotocols = Annotated[
-    tuple[Annotated[str, AfterValidator(_subprotocol)], ...], BeforeValidator(split), AfterValidator(_distinct)
+    tuple[Annotated[str, AfterValidator(_subprotocol)], ...], BeforeValidator(split), AfterValidator(distinct)
 ]
 Origins = Annotated[
-    tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(split), AfterValidator(_distinct)
+    tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(split), AfterValidator(distinct)
 ]
 IdentifierPrefix = Annotated[str, AfterValidator(_identifier_prefix)]
 ResponseInformation = Annotated[str, AfterValidator(_response_information)]

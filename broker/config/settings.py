@@ -14,9 +14,11 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from broker.config import kinds
+from broker.config.auth import METHODS, AuthConfig
 from broker.config.checks import ORDERED, access_problems, config_problems, shape_problems
 from broker.config.errors import ConfigError, Mistake, Problem, dotted, indent
 from broker.config.kinds import Count, Number, Seconds, Size, WholeSeconds
+from broker.config.roles import RoleConfig
 from broker.config.store import StoreConfig
 from broker.config.table import Path, Table, walk
 from broker.config.tls import TlsConfig
@@ -313,7 +315,8 @@ class ListenerConfig(Table):
     )
     allow_anonymous: bool | None = Field(
         default=None,
-        description="Whether Clients may connect without authentication; when not set, only from this machine.",
+        description="Whether Clients may connect without authentication; when not set, only from this machine, and "
+        "only while no method of [auth] is set up.",
         examples=[True],
     )
     proxy_protocol: bool = Field(
@@ -351,6 +354,11 @@ class ListenerConfig(Table):
     def secure(self) -> bool:
         """Whether TLS is spoken here."""
         return self.tls is not None
+
+    @property
+    def names_clients(self) -> bool:
+        """Whether a certificate says here who a Client is."""
+        return self.tls is not None and bool(self.tls.user_name)
 
     @property
     def is_local(self) -> bool:
@@ -445,6 +453,14 @@ class Config(Table):
         default_factory=default_listeners,
         description="Places where Clients connect; without any, tcp on 127.0.0.1:1883 and ws on 127.0.0.1:8080.",
     )
+    auth: AuthConfig = Field(
+        default_factory=AuthConfig,
+        description="How Clients prove who they are; once one method is set up, nobody gets in unasked.",
+    )
+    roles: list[RoleConfig] = Field(
+        default_factory=list,
+        description="What Clients may do; once there is one, nothing is allowed but what a role allows.",
+    )
     limits: LimitsConfig = Field(
         default_factory=LimitsConfig,
         description="What CONNACK announces, and what bounds a connection; [listeners.limits] goes before it.",
@@ -460,10 +476,12 @@ class Config(Table):
 
     @model_validator(mode="after")
     def _complete(self, info: ValidationInfo) -> Self:
-        """Give every listener the limits that are in force for it."""
+        """Give every listener the limits in force for it; where there is a method, nobody gets in unasked."""
         self.listeners[:] = [
             listener.model_copy(update={"limits": listener.limits.over(self.limits)}) for listener in self.listeners
         ]
+        for listener in self.listeners:
+            listener._fill(allow_anonymous=False if self.auth_methods else None)
         if info.context is not DEFERRED:
             _refuse(config_problems(self))
         return self
@@ -473,6 +491,29 @@ class Config(Table):
         """The configuration in force without any file."""
         return cls()
 
+    @property
+    def auth_methods(self) -> tuple[str, ...]:
+        """The methods of authentication in force, in the order in which they are asked."""
+        if self.auth.methods is not None:
+            return self.auth.methods
+        ready = self.ready_methods
+        return tuple(method for method in METHODS if method in ready)
+
+    @property
+    def ready_methods(self) -> frozenset[str]:
+        """The methods that have all that they need."""
+        ready = {
+            "certificate": any(listener.names_clients for listener in self.listeners),
+            "password": self.auth.password_file is not None,
+            "jwt": self.auth.jwt is not None,
+            "http": self.auth.http is not None,
+        }
+        return frozenset(method for method, is_ready in ready.items() if is_ready)
+
+    def asks(self, listener: ListenerConfig) -> bool:
+        """Whether Clients of `listener` can prove who they are."""
+        return any(method != "certificate" or listener.names_clients for method in self.auth_methods)
+
     def server_limits(self) -> ServerLimits:
         """`[server]` as the plain object that the core reads."""
         return self.server.build()
@@ -481,7 +522,7 @@ class Config(Table):
         """Raise ConfigError when a listener would let in strangers unasked, or nobody at all.
 
         `load` has done it; whoever starts a broker from a Config built by hand calls it, with `authenticated` true when
-        an Authenticator decides.
+        an Authenticator of its own decides.
         """
         found = access_problems(self, authenticated)
         if found:

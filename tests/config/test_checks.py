@@ -140,8 +140,10 @@ def test_access_names_the_listener_and_the_cure() -> None:
     config = Config(listeners=[ListenerConfig(type="tcp"), ListenerConfig(type="ws", host="0.0.0.0")])
     (problem,) = access_problems(config, authenticated=False)
     assert dotted(problem.involves[0]) == "listeners[1].host"
-    (cure,) = problem.cures
-    assert (cure.loc, cure.value) == (("listeners", 1, "allow_anonymous"), "true")
+    assert [(cure.loc, cure.value) for cure in problem.cures] == [
+        (("auth", "password_file"), '"/etc/triomq/passwd"'),
+        (("listeners", 1, "allow_anonymous"), "true"),
+    ]
     assert access_problems(config, authenticated=True) == []
 
 

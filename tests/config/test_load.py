@@ -197,7 +197,8 @@ def test_one_mistake(tmp_path: Path, text: str, expected: str) -> None:
     assert mistakes(tmp_path, text) == [expected]
 
 
-REQUIRED = {"type": "'tcp'", "certificate": "'NAME'", "names": "['x']"}
+REQUIRED = {"type": "'tcp'", "certificate": "'NAME'", "names": "['x']", "algorithm": "'RS256'"}
+REQUIRED |= {"key_file": "'NAME'", "url": "'https://x'", "name": "'x'"}
 MISSPELT = [(table, name) for table, model in TABLES.items() for name in model.model_fields]
 
 
@@ -331,6 +332,9 @@ def test_beyond_loopback_the_lines_to_add_are_told(tmp_path: Path) -> None:
     assert mistakes(tmp_path, text) == [
         "3:8: listeners[0].host: 0.0.0.0 is reached from other machines, and there is no authentication\n"
         '    host = "0.0.0.0"\n           ^^^^^^^^^\n'
+        "    to ask for passwords (`broker passwd add /etc/triomq/passwd NAME` makes a user), add to the file:\n"
+        "        [auth]\n"
+        '        password_file = "/etc/triomq/passwd"\n'
         "    to let in everybody all the same, add to this table:\n"
         "        allow_anonymous = true"
     ]
@@ -342,6 +346,8 @@ def test_beyond_loopback_by_variable() -> None:
         load(None, {"BROKER_LISTENERS__1__HOST": "::"})
     assert str(caught.value) == (
         "BROKER_LISTENERS__1__HOST: :: is reached from other machines, and there is no authentication\n"
+        "    to ask for passwords (`broker passwd add /etc/triomq/passwd NAME` makes a user), set:\n"
+        "        BROKER_AUTH__PASSWORD_FILE=/etc/triomq/passwd\n"
         "    to let in everybody all the same, set:\n"
         "        BROKER_LISTENERS__1__ALLOW_ANONYMOUS=true"
     )

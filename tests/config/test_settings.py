@@ -10,11 +10,13 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from broker.config import (
+    AuthConfig,
     Config,
     ConfigError,
     LimitsConfig,
     ListenerConfig,
     LogConfig,
+    RoleConfig,
     ServerConfig,
     StoreConfig,
     TlsConfig,
@@ -375,7 +377,16 @@ def test_schema_names_every_setting() -> None:
     document = schema()
     assert document["additionalProperties"] is False
     definitions = document["$defs"]
-    for model in (ListenerConfig, LimitsConfig, ServerConfig, StoreConfig, LogConfig, TlsConfig):
+    for model in (
+        ListenerConfig,
+        LimitsConfig,
+        ServerConfig,
+        StoreConfig,
+        LogConfig,
+        TlsConfig,
+        AuthConfig,
+        RoleConfig,
+    ):
         properties = definitions[model.__name__]["properties"]
         assert set(properties) == set(model.model_fields)
         assert definitions[model.__name__]["additionalProperties"] is False

@@ -66,7 +66,7 @@ def test_the_sample_has_every_key_with_its_sentence(table: tuple[str, ...], name
 
 def test_the_sample_has_each_key_once_in_its_table() -> None:
     data = tomllib.loads(sample())
-    assert set(data) == {"log", "listeners", "limits", "server", "store"}
+    assert set(data) == {"log", "listeners", "auth", "limits", "server", "store"}
     for table in ("log", "limits", "server"):
         assert set(data[table]) == set(TABLES[(table,)].model_fields)
 
@@ -83,6 +83,11 @@ def test_what_the_sample_has_switched_off_can_be_switched_on() -> None:
         "cn",
         True,
     )
+    assert config.auth_methods == ("certificate", "password")
+    assert config.auth.jwt is not None
+    assert [key.kid for key in config.auth.jwt.bound_keys] == ["2026-a", ""]
+    assert config.auth.http is not None
+    assert config.roles[0].allow_publish == ("site/%u/#",)
     assert tls.hosts[0].names == ("mqtt.example.org", "*.mqtt.example.org")
     assert str(config.listeners[0].trusted_proxies[0]) == "10.0.0.0/8"
     store = config.store
@@ -134,11 +139,36 @@ reserve = "1GiB"
 """
 
 
+SECURED = """\
+[[listeners]]
+type = "tcp"
+[listeners.tls]
+certificate = "PEM"
+[[listeners.tls.hosts]]
+names = ["a", "b"]
+certificate = "PEM"
+[[listeners]]
+type = "ws"
+port = 1
+trusted_proxies = ["10.0.0.0/8"]
+tls = { certificate = "PEM", client_ca = "PEM", user_name = "san" }
+[auth]
+password_file = "PEM"
+[auth.jwt]
+keys = [{ algorithm = "HS256", key_file = "PEM" }]
+[[roles]]
+name = "a"
+allow_publish = ["%u/#"]
+[[roles]]
+name = "b"
+"""
+
+
 @pytest.mark.parametrize("changed", [False, True])
-@pytest.mark.parametrize("text", ["", "listeners = []", CHANGED])
-def test_what_is_in_force_can_be_read_again(tmp_path: Path, text: str, changed: bool) -> None:
+@pytest.mark.parametrize("text", ["", "listeners = []", CHANGED, SECURED])
+def test_what_is_in_force_can_be_read_again(tmp_path: Path, server_pem: Path, text: str, changed: bool) -> None:
     path = tmp_path / "broker.toml"
-    path.write_text(text)
+    path.write_text(text.replace("PEM", str(server_pem)))
     config, sources = load_with_sources(path, {"BROKER_LOG__LEVEL": "debug"}, [])
     path.write_text(in_force(config, sources, changed))
     assert load(path, {}).model_dump() == config.model_dump()
@@ -161,6 +191,20 @@ def test_each_value_in_force_has_its_source(tmp_path: Path) -> None:
     assert 'durability = "fsync" # default' in lines
     assert f'reserve = "1GiB" # {path}:17' in lines
     assert "ballast" not in "".join(lines)
+
+
+def test_tables_in_tables_have_their_source(tmp_path: Path, server_pem: Path) -> None:
+    path = tmp_path / "broker.toml"
+    path.write_text(SECURED.replace("PEM", str(server_pem)))
+    config, sources = load_with_sources(path, {"BROKER_ROLES__1__USERS": "ann", "BROKER_AUTH__SCRAM": "true"})
+    text = "\n".join(re.sub(" +", " ", line) for line in in_force(config, sources, changed=True).splitlines())
+    assert f'[listeners.tls]\ncertificate = "{server_pem}" # {path}:4\nkey = "{server_pem}" # default\n' in text
+    assert f'[[listeners.tls.hosts]] # {path}:5\nnames = ["a", "b"] # {path}:6\n' in text
+    assert f'trusted_proxies = ["10.0.0.0/8"] # {path}:11\n' in text
+    assert "allow_anonymous = false # default\n" in text
+    assert f'[auth]\npassword_file = "{server_pem}" # {path}:14\nscram = true # BROKER_AUTH__SCRAM\n\n' in text
+    assert f"[[auth.jwt.keys]] # {path}:16\n" in text
+    assert f'[[roles]] # {path}:20\nname = "b" # {path}:21\nusers = ["ann"] # BROKER_ROLES__1__USERS\n' in text
 
 
 def test_binds_are_named_as_source() -> None:
