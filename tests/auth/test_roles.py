@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given
@@ -23,12 +23,17 @@ from broker.auth.roles import (
 )
 from broker.packets.reasons import ReasonCode
 from broker.packets.topics import STRING_BYTES
+from broker.packets.types import Connack, Connect, Puback, Publish, Subscribe, SubscriptionRequest, Will
 from tests.auth.test_patterns import HOSTILE, TOPICS, everything, filters, steps
+from tests.core.parts import accept, connect, new_broker, publishes, request, said, send, session_of, subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broker.core.broker import Broker
+    from broker.core.connection import Connection
     from broker.core.grants import Grant
+    from broker.core.ports import Peer
 
 YES: Final = ReasonCode.SUCCESS
 NO: Final = ReasonCode.NOT_AUTHORIZED
@@ -368,3 +373,118 @@ def test_all_mistakes_at_once() -> None:
 def test_a_role_that_is_not_there() -> None:
     with pytest.raises(PolicyError, match='user "ann" has the role "b", which is not there'):
         Roles([Role("a")], {"ann": ["a", "b"]})
+
+
+# In a Broker
+
+
+class ByRoles:
+    """An Authenticator that takes a Client Identifier for a proved user name."""
+
+    def __init__(self, roles: Roles) -> None:
+        self.roles = roles
+
+    def authenticate(self, connect: Connect, peer: Peer) -> Grant:
+        name = connect.client_identifier
+        return self.roles.grant(name, name, (), name)
+
+
+def put(connection: Connection, topic: str, retain: bool = False) -> None:
+    """Publish with QoS 1, and take note of no answer."""
+    send(connection, Publish(topic, b"x", qos=1, packet_identifier=9, retain=retain))
+    said(connection)
+
+
+def topics(connection: Connection) -> list[str]:
+    """Those of the messages that have come, which are acknowledged."""
+    found = publishes(connection)
+    send(connection, *(Puback(each.packet_identifier) for each in found if each.qos))
+    return [each.topic for each in found]
+
+
+def keeping(version: int) -> dict[str, Any]:
+    """How to connect with a Session that stays."""
+    return {"clean_start": False} | ({"session_expiry_interval": 100} if version == 5 else {})
+
+
+def resumed(broker: Broker, version: int) -> list[str]:
+    """Topics that have waited for `r`, which comes back."""
+    connection = accept(broker)
+    request(connection, "r", version, **keeping(version))
+    connack, *waiting = said(connection)
+    assert isinstance(connack, Connack)
+    assert connack.session_present
+    return [each.topic for each in waiting]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_is_denied_arrives_on_no_way(version: int) -> None:
+    reader = Role("reader", subscribe=Rules(["#"], ["s/+/no"]))
+    writer = Role("writer", Rules(["#"]))
+    found = Roles([reader, writer], {"r": ["reader"], "w": ["writer"]})
+    broker = new_broker(ByRoles(found))
+    pen = connect(broker, "w", version)
+    put(pen, "s/1/no", retain=True)
+    put(pen, "s/1/yes", retain=True)
+    eye = connect(broker, "r", version, **keeping(version))
+    assert subscribe(eye, "s/1/no", 1) >= 0x80
+    assert subscribe(eye, "$share/g/s/1/no", 1) >= 0x80
+    assert subscribe(eye, "$SYS/#", 1) >= 0x80
+    send(eye, Subscribe(2, [SubscriptionRequest("#", 1)]))
+    _, *retained = said(eye)
+    assert [each.topic for each in retained] == ["s/1/yes"]
+    send(eye, Puback(retained[0].packet_identifier))
+    assert subscribe(eye, "$share/g/+/2/+", 1) == 1
+    for topic in ("s/1/no", "s/1/yes", "s/2/no"):
+        put(pen, topic)
+    assert topics(eye) == ["s/1/yes"]
+    for topic in ("s/1/no", "s/1/yes"):
+        connect(broker, "w", version, will=Will(topic, b"")).lost(0.0)
+    assert topics(eye) == ["s/1/yes"]
+    pen = connect(broker, "w", version)
+    eye.lost(0.0)
+    for topic in ("s/1/no", "s/1/yes", "s/2/no"):
+        put(pen, topic)
+    assert resumed(broker, version) == ["s/1/yes"]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_is_denied_by_a_reload_arrives_no_more(version: int) -> None:
+    before = Roles([Role("all", Rules(["#"]), Rules(["#"]))], {"*": ["all"]})
+    broker = new_broker(ByRoles(before))
+    pen = connect(broker, "w", version)
+    eye = connect(broker, "r", version, **keeping(version))
+    assert subscribe(eye, "#", 1) == 1
+    put(pen, "a")
+    assert topics(eye) == ["a"]
+    after = Roles([Role("all", Rules(["#"]), Rules(["#"], ["a"]))], {"*": ["all"]})
+    broker.regrant(session_of(eye), after.grant("r", "r", (), "r"))
+    for topic in ("a", "b"):
+        put(pen, topic)
+    assert topics(eye) == ["b"]
+    eye.lost(0.0)
+    for topic in ("b", "c"):
+        put(pen, topic)
+    broker.authenticator = ByRoles(Roles([Role("all", subscribe=Rules(["#"], ["b"]))], {"*": ["all"]}))
+    assert resumed(broker, version) == ["c"]
+
+
+def test_a_client_is_told_what_it_may_not_do() -> None:
+    found = Roles([Role("own", Rules(["%u/#"]), Rules(["%u/#"]), Rules(["%u/state"]))], {"*": ["own"]})
+    broker = new_broker(ByRoles(found))
+    refused = accept(broker)
+    request(refused, "ann", will=Will("bob/w", b""))
+    (connack,) = said(refused)
+    assert isinstance(connack, Connack)
+    assert connack.reason == NO
+    connection = connect(broker, "ann", will=Will("ann/w", b""))
+    assert subscribe(connection, "ann/#") == YES
+    assert subscribe(connection, "bob/#") == NO
+    for topic, retain, reason in (("bob/x", False, NO), ("ann/x", True, NO)):
+        send(connection, Publish(topic, b"x", qos=1, packet_identifier=9, retain=retain))
+        (answer,) = said(connection)
+        assert isinstance(answer, Puback)
+        assert answer.reason == reason
+    assert broker.retained.count == 0
+    put(connection, "ann/state", retain=True)
+    assert broker.retained.count == 1
