@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 STRETCH = 64  # nodes visited between two answers of `read` (a guess)
+LEVEL_BYTES = 264  # of memory that a level of a topic takes where it holds no message itself (measured)
 
 
 class TopicNode:
@@ -33,7 +34,11 @@ class TopicNode:
 
 
 class RetainedMessages:
-    """All retained messages, with their count and bytes kept as they change."""
+    """All retained messages, with their count and bytes kept as they change.
+
+    `maximum_bytes` bounds the messages and the levels of their topics together: a message of one byte under 128 levels
+    takes 33 KB, so that without them a few megabytes sent would be gigabytes kept.
+    """
 
     def __init__(self, maximum_messages: int, maximum_bytes: int, journal: Journal | None = None) -> None:
         self._journal = journal
@@ -41,6 +46,7 @@ class RetainedMessages:
         self._dollar_root = TopicNode()
         self.count = 0
         self.bytes = 0
+        self.levels = 0  # in both trees; one of each topic is counted with its message
         self.maximum_messages = maximum_messages
         self.maximum_bytes = maximum_bytes
 
@@ -51,15 +57,22 @@ class RetainedMessages:
         """
         path = self._find(message.topic)
         old = path.message if path is not None else None
-        more = message.size - (old.size if old is not None else 0)
-        if self.bytes + more > self.maximum_bytes or (old is None and self.count >= self.maximum_messages):
+        more = message.size
+        if old is not None:
+            more -= old.size
+        else:
+            more += (self._missing(message.topic) - 1) * LEVEL_BYTES
+        between = (self.levels - self.count) * LEVEL_BYTES
+        if self.bytes + between + more > self.maximum_bytes or (old is None and self.count >= self.maximum_messages):
             self.remove(message.topic)
             return False
         node = self._place(message.topic)
         node.message = message
-        self.bytes += more
+        self.bytes += message.size
         if old is None:
             self.count += 1
+        else:
+            self.bytes -= old.size
         journal = self._journal
         if journal is not None and not message.topic.startswith("$SYS/"):
             row = node.row
@@ -85,8 +98,20 @@ class RetainedMessages:
             child = node.children.get(level)
             if child is None:
                 child = node.children[level] = TopicNode()
+                self.levels += 1
             node = child
         return node
+
+    def _missing(self, topic: str) -> int:
+        """How many levels of `topic` there are not."""
+        node = self._dollar_root if topic.startswith("$") else self._root
+        levels = topic.split("/")
+        for depth, level in enumerate(levels):
+            child = node.children.get(level)
+            if child is None:
+                return len(levels) - depth
+            node = child
+        return 0
 
     def get(self, topic: str, now: float) -> ApplicationMessage | None:
         """The retained message of one Topic Name, if it has not expired."""
@@ -119,6 +144,7 @@ class RetainedMessages:
             if child.children or child.message is not None:
                 break
             del parent.children[level]
+            self.levels -= 1
         return True
 
     def holds(self, message: ApplicationMessage) -> bool:

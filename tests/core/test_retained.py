@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.core.message import ApplicationMessage
-from broker.core.retained import STRETCH, RetainedMessages, TopicNode
+from broker.core.retained import LEVEL_BYTES, STRETCH, RetainedMessages, TopicNode
 from broker.packets.topics import matches
 from tests.core.parts import message, new_broker
 from tests.statements import statement
@@ -136,6 +137,42 @@ def test_the_bytes_are_bounded() -> None:
     assert retained.bytes == 2 * size - 50
     assert retained.set(kept("b", bytes(150)))
     assert retained.bytes == 2 * size
+
+
+def test_levels_of_topics_count_as_bytes() -> None:
+    """One message under so many levels takes their room too, whatever it weighs itself; what they share counts once."""
+    size = kept("a/b/c").size
+    assert not new(size=size + 2 * LEVEL_BYTES - 1).set(kept("a/b/c"))
+    retained = new(size=2 * size + 2 * LEVEL_BYTES)
+    assert retained.set(kept("a/b/c"))
+    assert not retained.set(kept("a/x/y"))
+    assert retained.levels == 3
+    assert retained.set(kept("a/b/d"))
+    assert retained.set(kept("a/b/d")), "in place of the older one"
+    assert (retained.levels, retained.bytes) == (4, 2 * size)
+    assert retained.remove("a/b/c")
+    assert retained.remove("a/b/d")
+    assert (retained.levels, retained.bytes) == (0, 0)
+
+
+def test_a_level_between_may_hold_a_message_of_its_own() -> None:
+    both = kept("a").size + kept("a/b").size
+    retained = new(size=max(both, kept("a/b").size + LEVEL_BYTES))
+    assert retained.set(kept("a/b"))
+    assert retained.set(kept("a")), "its level is counted with its message from now on"
+    assert (retained.levels, retained.bytes) == (2, both)
+
+
+def test_the_memory_of_deep_topics_is_what_is_counted() -> None:
+    """No less than two thirds of what Python has allocated."""
+    retained = new()
+    made = [kept(str(number) + "/" * 127) for number in range(1000)]
+    tracemalloc.start()
+    for one in made:
+        assert retained.set(one)
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 1.5 * (retained.bytes + (retained.levels - retained.count) * LEVEL_BYTES)
 
 
 def test_removing_what_is_not_there() -> None:
