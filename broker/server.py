@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -34,13 +34,16 @@ from broker.transport.listeners import Listener, listen
 from broker.transport.pump import Pump
 from broker.transport.stream import serve_stream
 from broker.transport.ticker import Ticker
+from broker.transport.tls import KeyPair, Tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from broker.config import ListenerConfig
     from broker.core.ports import Authenticator, Peer, Watcher
     from broker.packets.types import Properties
 
+ALPN: Final = {"tcp": ("mqtt",), "ws": ("http/1.1",), "auto": ("mqtt", "http/1.1"), "unix": ()}
 MACOS_OPEN_MAX = 10_240  # what macOS grants although it calls the limit infinite
 PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 COLLECT_AFTER = 50_000  # more new objects than freed ones before the collector looks (a guess)
@@ -130,9 +133,9 @@ class Server:
             store.load(Restorer(self.broker, self._stream_limits, now), _tell_progress)
         try:
             for each in config.listeners:
-                self.listeners.append(
-                    listen(each.type, each.build_limits(), each.host or "", each.port or 0, each.path or "", each.mode)
-                )
+                limits = each.build_limits()
+                host, port, path = each.host or "", each.port or 0, each.path or ""
+                self.listeners.append(listen(each.type, limits, host, port, path, each.mode, _tls(each)))
         except BaseException:
             for listener in self.listeners:
                 listener.close()
@@ -210,8 +213,8 @@ async def serve(
 
     Leaving the block shuts it down in an orderly way: DISCONNECT 0x8B to 5.0 Clients, outboxes flushed within
     `server.shutdown_timeout`, and with a data folder everything committed. Raises ListenError when an address can't be
-    had, ConfigError when a listener beyond loopback would let anybody in, StoreError when the data folder can't be
-    used, and StoreFailed out of the block when it could not be written.
+    had, TlsError when certificates can't be used, ConfigError when a listener beyond loopback would let anybody in,
+    StoreError when the data folder can't be used, and StoreFailed out of the block when it could not be written.
     """
     config = config or Config.default()
     config.check_access(authenticated=authenticator is not None)
@@ -264,6 +267,21 @@ async def run(
             number = await anext(signals)
             log.info("%s: shutting down", signal.Signals(number).name)
             server.stop_at_once_on(signals)
+
+
+def _tls(listener: ListenerConfig) -> Tls | None:
+    """The certificates that a listener wants. Raises TlsError."""
+    wanted = listener.tls
+    if wanted is None:
+        return None
+    return Tls(
+        KeyPair(wanted.certificate, wanted.key, wanted.key_password_file),
+        client_ca=wanted.client_ca,
+        required=wanted.require_client_certificate,
+        minimum_version=wanted.minimum_version,
+        hosts=[(each.names, KeyPair(each.certificate, each.key)) for each in wanted.hosts],
+        protocols=ALPN[listener.type],
+    )
 
 
 def _store(config: Config) -> SqliteStore | None:

@@ -1,8 +1,8 @@
 """Every way into the broker, so that a scenario is written once and goes through all of them.
 
-`door` is each of: a TCP socket, a WebSocket, a memory stream, and a memory stream whose bytes reach the broker one at a
-time. `memory` is the memory stream alone, for scenarios in which time passes: together with the `autojump_clock` of
-pytest-trio an hour takes no time. `version` is the protocol level of the Client: 3.1.1 and 5.0.
+`door` is each of: a TCP socket, a WebSocket, both in TLS, a memory stream, and a memory stream whose bytes reach the
+broker one at a time. `memory` is the memory stream alone, for scenarios in which time passes: together with the
+`autojump_clock` of pytest-trio an hour takes no time. `version` is the protocol level of the Client: 3.1.1 and 5.0.
 
 The broker starts with the first Client; settings are given before, in `door.settings`.
 """
@@ -20,6 +20,7 @@ from trio.testing import memory_stream_pair
 import broker
 from broker.config import Config
 from broker.packets.types import MQTT_3_1_1, MQTT_5_0, NO_PROPERTIES, Properties, Will
+from tests.authority import NAME, authority
 from tests.scripted import Dripping, Peer, WebSocketStream
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from broker.core.ports import Authenticator
     from broker.server import Server
 
-NAMES = ("tcp", "ws", "memory", "drip")
+NAMES = ("tcp", "ws", "tls", "wss", "memory", "drip")
+TYPES = {"tcp": "tcp", "ws": "ws", "tls": "tcp", "wss": "ws"}  # of the listener
+SECURE = ("tls", "wss")
 
 
 class Door:
@@ -53,8 +56,11 @@ class Door:
         else:
             listening = server.listeners[0]
             stream = await trio.open_tcp_stream(listening.host, listening.port)
+            if self.name in SECURE:
+                stream = trio.SSLStream(stream, authority().trusting(), server_hostname=NAME, https_compatible=True)
+                await stream.do_handshake()
         self._streams.append(stream)
-        if self.name == "ws":
+        if self.name in ("ws", "wss"):
             stream = WebSocketStream(stream, server.listeners[0].url)
             await stream.open()
         return stream
@@ -100,10 +106,14 @@ class Door:
         return server
 
     async def _serve(self, authenticator: Authenticator | None, *, task_status: trio.TaskStatus[Server]) -> None:
-        types = [self.name] if self.name in ("tcp", "ws") else []
+        listeners: list[dict[str, object]] = []
+        if self.name in TYPES:
+            listeners.append({"type": TYPES[self.name], "host": "127.0.0.1", "port": 0})
+        if self.name in SECURE:
+            listeners[0]["tls"] = {"certificate": authority().certificate, "key": authority().key}
         config = Config.model_validate(
             {
-                "listeners": [{"type": name, "host": "127.0.0.1", "port": 0} for name in types],
+                "listeners": listeners,
                 "limits": self.settings,
                 "server": self.server_settings,
             }
@@ -139,7 +149,7 @@ async def door(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture)
         yield opened
 
 
-@pytest.fixture(params=("tcp", "ws"))
+@pytest.fixture(params=tuple(TYPES))
 async def socket_door(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Door]:
     """The doors with sockets, whose buffers fill."""
     async with _open(request.param, caplog) as opened:

@@ -135,12 +135,13 @@ def run_server(config: Config, started: Callable[[Server], None]) -> None:
     from broker.server import run
     from broker.store.folder import StoreError, StoreFailed
     from broker.transport.listeners import ListenError
+    from broker.transport.tls import TlsError
 
     try:
         trio.run(partial(run, config, started=started))
     except ListenError as error:
         raise Failure(f"cannot listen on {error}") from error
-    except StoreError as error:
+    except (StoreError, TlsError) as error:
         raise ConfigurationMistake(str(error)) from error
     except StoreFailed as error:
         raise StoreLost(
