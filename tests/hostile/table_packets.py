@@ -242,7 +242,10 @@ BORNE: Final[list[Packets]] = [
         NEW,
     ),
     borne(
-        "the same filter 1,000 times", "82 .. 0001 []" + ' "a" 00' * 1000, "MQTT-3.8.4-6", "90 .. 0001 []" + "00" * 1000
+        "the same filter 1,000 times",
+        "82 .. 0001 []" + ' "nobody/publishes/here" 00' * 1000,
+        "MQTT-3.8.4-6",
+        "90 .. 0001 []" + "00" * 1000,
     ),
 ]
 
