@@ -297,7 +297,7 @@ def overhead_by_payload(workload: Workload, comparisons: list[Comparison]) -> Ch
     dots: list[Spec] = []
     rows: list[list[str]] = []
     for subject in subjects:
-        websocket = parse(subject.url).scheme == "ws"
+        websocket = parse(subject.url).websocket
         for payload in _PAYLOADS:
             needed = overhead(workload, payload)
             extra = needed.mqtt + (needed.to_broker if websocket else 0)

@@ -7,7 +7,7 @@ written to a file and read again says the same. A single run is a Comparison of 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from broker.bench.histogram import Histogram
 from broker.bench.measured import Measured
@@ -162,6 +162,9 @@ class Comparison:
         return found
 
 
+_NAMES: Final = {"mqtt": "tcp", "mqtts": "tls"}  # scheme -> label
+
+
 def single(workload: Workload, measured: Measured, *, pid: int | None = None, cpu: float | None = None) -> Comparison:
     """One run by itself, for the reports that a comparison has."""
     (subject,) = subjects_of([workload.url], pids=[pid])
@@ -172,12 +175,13 @@ def single(workload: Workload, measured: Measured, *, pid: int | None = None, cp
 def subjects_of(
     urls: Sequence[str], *, pids: Sequence[int | None] = (), labels: Sequence[str | None] = ()
 ) -> list[Subject]:
-    """A Subject for each URL, named by its scheme (`tcp`, `ws`, `unix`), and by host and port where that is not enough.
+    """A Subject for each URL, named by what is spoken (`tcp`, `tls`, `ws`, `wss`, `unix`), and by host and port where
+    that is not enough.
 
     ValueError for a URL that is none, and for two subjects of the same name.
     """
     ends = [parse(url) for url in urls]
-    schemes = ["tcp" if end.scheme == "mqtt" else end.scheme for end in ends]
+    schemes = [_NAMES.get(end.scheme, end.scheme) for end in ends]
     made: list[Subject] = []
     for at, (url, end, scheme) in enumerate(zip(urls, ends, schemes, strict=True)):
         name = scheme if schemes.count(scheme) == 1 else f"{scheme} {end.path if scheme == 'unix' else end.authority}"
@@ -198,9 +202,10 @@ def _sum(histograms: Sequence[Histogram]) -> Histogram:
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
-    """All raw figures, for JSON; user names and passwords are left out."""
+    """All raw figures, for JSON; user names, passwords and where certificates lie are left out."""
     workload = comparison.workload.to_dict()
-    workload["username"] = workload["password"] = None
+    for private in ("username", "password", "ca_file", "certificate", "key"):
+        workload[private] = None
     return {
         "subjects": [
             {"label": each.label, "url": _public(each.url), "pid": each.pid, "software": each.software}

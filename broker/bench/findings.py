@@ -25,7 +25,7 @@ BUSY: Final = 0.9  # of a core
 _IDLE: Final = 0.8
 _APART: Final = 0.3  # of the median: rounds that lie farther apart tell little
 _KEPT: Final = 0.98  # of the rate that was asked for
-_SPOKEN: Final = {"tcp": "TCP", "ws": "WebSocket", "unix": "Unix socket"}
+_SPOKEN: Final = {"tcp": "TCP", "tls": "TLS", "ws": "WebSocket", "wss": "WebSocket in TLS", "unix": "Unix socket"}
 _VERSIONS: Final = {MQTT_5_0: "5.0", MQTT_3_1: "3.1"}
 _HARM: Final = {
     "lost": "lost",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from broker.bench.trust import trust_of
 from broker.client import ClientError, connect
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def asking(subject: Subject, workload: Workload) -> Connecting:
         user_name=subject.username if own else workload.username,
         password=subject.password if own else workload.password,
         reconnect=False,
+        tls=trust_of(subject.url, workload),
     )
 
 

@@ -26,7 +26,7 @@ class Measured:
     sent: int = 0  # messages published
     received: int = 0  # messages that arrived at subscribers
     acknowledged: int = 0  # QoS 1 and 2: exchanges that came to their end
-    bytes_sent: int = 0  # on the wire, WebSocket frames and heads included, TCP's own not
+    bytes_sent: int = 0  # on the wire, WebSocket frames and heads included, what TCP and TLS add not
     bytes_received: int = 0
     mqtt_bytes_sent: int = 0  # of these, MQTT Control Packets; the rest is framing
     mqtt_bytes_received: int = 0

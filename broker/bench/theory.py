@@ -72,7 +72,7 @@ def predictions(comparison: Comparison, label: str) -> list[Prediction]:
     """What theory says of a subject's framing; empty where nothing was sent."""
     subject = next(each for each in comparison.subjects if each.label == label)
     workload = comparison.workload
-    websocket = parse(subject.url).scheme == "ws"
+    websocket = parse(subject.url).websocket
     sent = comparison.figure(label, "sent_framing")
     received = comparison.figure(label, "received_framing")
     found: list[Prediction] = []

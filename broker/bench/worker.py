@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from time import monotonic_ns
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
@@ -30,6 +30,9 @@ from broker.bench.measured import SERIES_STEP, Measured
 from broker.bench.workload import Workload
 from broker.packets.types import MQTT_3_1
 from broker.transport.poller import Poller
+
+if TYPE_CHECKING:
+    import ssl
 
 WORD: Final = SECOND // 10  # between two words to the parent
 SHORT_WORD: Final = SECOND // 50  # where it waits for the last message
@@ -277,6 +280,18 @@ def _sharpen_timers() -> None:
         ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, TIMER_SLACK, 0, 0, 0)
 
 
+def _context(workload: Workload) -> ssl.SSLContext:
+    from broker.bench.trust import trust_of  # with it comes Trio, which nothing else needs here
+
+    try:
+        trust = trust_of(workload.url, workload)
+    except ValueError as error:
+        raise BenchError(str(error)) from error
+    assert trust is not None
+    assert trust.context is not None
+    return trust.context
+
+
 def _build(order: dict[str, Any], control: int) -> Loop:
     workload = Workload.from_dict(order["workload"])
     address = order["address"]
@@ -292,7 +307,10 @@ def _build(order: dict[str, Any], control: int) -> Loop:
     network.sources = order["sources"]
     if order["websocket"]:
         subprotocol = "mqttv3.1" if workload.version == MQTT_3_1 else "mqtt"  # [MQTT-6.0.0-3]
-        network.opening = Opening(order["host"], order["port"], order["path"], subprotocol)
+        network.opening = Opening(order["host"], order["port"], order["path"], subprotocol, order["secure"])
+    if order["secure"]:
+        network.context = _context(workload)
+        network.server_name = order["host"]
     network.user_name = order["user_name"]
     network.password = order["password"]
     network.qos = workload.qos

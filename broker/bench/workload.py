@@ -44,6 +44,10 @@ class Workload:
     client_prefix: str = "bench"
     username: str | None = None
     password: str | None = None
+    ca_file: str | None = None  # of TLS: whom to trust, instead of the system's authorities
+    certificate: str | None = None  # shown to a broker that asks for one, with its `key`
+    key: str | None = None
+    insecure: bool = False  # take any certificate
 
     def check(self) -> None:
         """ValueError, which says what is wrong, for a run that nobody can make."""

@@ -88,18 +88,20 @@ class Target:
 
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-_TLS_OPTIONS: Final = (
+TLS_OPTIONS: Final = (
     click.option("--cafile", type=_FILE, metavar="FILE", help="Trust this CA (PEM) for TLS, and no other."),
     click.option("--cert", type=_FILE, metavar="FILE", help="Our own certificate (PEM), for a broker that wants one."),
     click.option("--key", type=_FILE, metavar="FILE", help="Its key (PEM)."),
-    click.option("--key-password-file", type=_FILE, metavar="FILE", help="What decrypts the key."),
     click.option(
         "--insecure",
         is_flag=True,
         help="Take any certificate, or with --cafile any that it signed: no protection against who is between.",
     ),
 )
-TLS_PARAMETERS: Final = ("cafile", "cert", "key", "key_password_file", "insecure")
+_KEY_PASSWORD: Final = click.option(
+    "--key-password-file", type=_FILE, metavar="FILE", help="What decrypts the key of --key."
+)
+TLS_PARAMETERS: Final = ("cafile", "cert", "key", "insecure")
 _OPTIONS: Final = (
     click.option(
         "-L", "--url", metavar="URL", help="mqtt[s]://[user[:password]@]host[:port][/topic], or ws[s]:// with a path."
@@ -110,7 +112,8 @@ _OPTIONS: Final = (
     click.option("-u", "--username", metavar="NAME", envvar="BROKER_USERNAME"),
     click.option("-P", "--pw", metavar="PASSWORD", help="Others see it in the process list; better --password-file."),
     click.option("--password-file", type=_FILE, metavar="FILE"),
-    *_TLS_OPTIONS,
+    *TLS_OPTIONS,
+    _KEY_PASSWORD,
     click.option(
         "-i", "--id", "client_identifier", metavar="ID", help="Client Identifier; else the broker assigns one."
     ),
@@ -145,7 +148,7 @@ CONNECTION_PARAMETERS: Final = frozenset(
         *("url", "host", "port", "unix", "username", "pw", "password_file", "client_identifier", "id_prefix"),
         *("keepalive", "version", "keep_session", "session_expiry_interval"),
         *("will_topic", "will_payload", "will_qos", "will_retain"),
-        *TLS_PARAMETERS,
+        *(*TLS_PARAMETERS, "key_password_file"),
     }
 )
 
@@ -159,7 +162,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def tls_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add those of TLS alone; `tls_of` makes a Tls of what they collect."""
-    for option in reversed(_TLS_OPTIONS):
+    for option in reversed((*TLS_OPTIONS, _KEY_PASSWORD)):
         command = option(command)
     return command
 
@@ -183,7 +186,7 @@ def tls_of(
 def check_tls(tls: Tls | None, *urls: str) -> None:
     """That what was said of TLS has a URL of TLS to be for; click.UsageError otherwise."""
     if tls is not None and not any(url.partition(":")[0].lower() in _SECURE for url in urls):
-        first = next(iter(urls), "the URL")
+        first = next(iter(urls), "a broker of its own")
         scheme = "wss" if first.startswith("ws:") else "mqtts"
         raise click.UsageError(f"Options of TLS were given, and {first} is without it: say {scheme}://.")
 

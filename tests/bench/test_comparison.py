@@ -110,6 +110,7 @@ def test_one_run_by_itself() -> None:
         (["mqtt://localhost", "ws://localhost:8080/mqtt", "unix:/run/b.sock"], ["tcp", "ws", "unix"]),
         (["tcp://a:1", "mqtt://b:2", "ws://c:3"], ["tcp a:1", "tcp b:2", "ws"]),
         (["unix:/a", "unix:/b"], ["unix /a", "unix /b"]),
+        (["mqtt://a", "mqtts://a", "wss://a"], ["tcp", "tls", "wss"]),
     ],
 )
 def test_names_of_subjects(urls: list[str], labels: list[str]) -> None:
@@ -128,6 +129,13 @@ def test_names_that_are_given() -> None:
         subjects_of(["mqtt://a", "mqtt://a"])
     with pytest.raises(ValueError, match="none of mqtt://"):
         subjects_of(["http://a"])
+
+
+def test_where_certificates_lie_is_nobodys_business() -> None:
+    found = comparison(1)
+    found.workload = replace(found.workload, ca_file="/a", certificate="/b", key="/c", password="d")
+    told = to_dict(found)["workload"]
+    assert [told[name] for name in ("ca_file", "certificate", "key", "password")] == [None] * 4
 
 
 def test_all_of_it_survives_a_file() -> None:

@@ -21,6 +21,7 @@ from broker.config import Config
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connack, Publish
 from tests.bench.toy import Toy, faithful, serving
+from tests.secured import Papers, secured
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -91,6 +92,36 @@ async def test_a_count_arrives_whole(server: Server, transport: str, version: in
             measured.mqtt_bytes_sent,
             measured.mqtt_bytes_received,
         )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("way", [0, 1])
+async def test_over_tls(tmp_path: Path, way: int, workers: int) -> None:
+    papers = Papers(tmp_path)
+    async with secured(papers.context(client_ca=papers.ca)) as doors:
+        port = doors[way].port
+        workload = Workload(
+            url=(f"mqtts://127.0.0.1:{port}", f"wss://127.0.0.1:{port}/mqtt")[way],
+            publishers=2,
+            subscribers=2,
+            qos=1,
+            payload=100_000,
+            count=20,
+            timeout=PATIENCE,
+            ca_file=str(papers.ca),
+            certificate=str(papers.client_certificate),
+            key=str(papers.client_key),
+        )
+        measured = await drive(workload, workers=workers)
+        assert (measured.sent, measured.received, measured.connected) == (20, 20, 4)
+        assert (measured.lost, measured.corrupted, measured.disconnected) == (0, 0, 0)
+        assert [seen.alpn for seen in doors[way].seen] == [("mqtt", "http/1.1")[way]] * 4
+        with pytest.raises(CannotConnect, match="authority that is unknown here: name its CA with --cafile"):
+            await drive(replace(workload, ca_file=None), workers=workers)
+        with pytest.raises(CannotConnect, match="the Server wants a certificate of ours: --cert and --key"):
+            await drive(replace(workload, certificate=None, key=None), workers=workers)
+        with pytest.raises(BenchError, match="No such file or directory"):
+            await drive(replace(workload, ca_file=str(tmp_path / "none")), workers=workers)
 
 
 async def test_seconds_are_measured_after_the_warm_up(server: Server) -> None:

@@ -17,9 +17,11 @@ from broker.core.ports import Refusal
 from broker.packets.reasons import ReasonCode
 from broker.server import Server, serve
 from tests.bench.parts import TCP, WORKLOAD
+from tests.secured import Papers, secured
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from broker.core.ports import Peer
     from broker.packets.types import Connect
@@ -85,3 +87,12 @@ async def test_who_asks() -> None:
         assert await software(stranger, WORKLOAD) == ""
         assert await software(named, WORKLOAD) != ""
         assert await software(stranger, replace(WORKLOAD, username="anna", password="secret")) != ""
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_broker_behind_tls_says_what_it_is(tmp_path: Path) -> None:
+    papers = Papers(tmp_path)
+    async with secured(papers.context()) as (_, wss):
+        subject = Subject(label="wss", url=f"wss://127.0.0.1:{wss.port}/mqtt")
+        assert (await software(subject, replace(WORKLOAD, ca_file=str(papers.ca)))).startswith("TrioMQ")
+        assert await software(subject, replace(WORKLOAD, ca_file=str(tmp_path / "none"))) == ""

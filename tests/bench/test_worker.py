@@ -103,6 +103,7 @@ def order(address: tuple[str, int], **fields: Any) -> bytes:
         "shown": "mqtt://there",
         "sources": [],
         "websocket": False,
+        "secure": False,
         "host": "",
         "port": 0,
         "path": "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
@@ -42,11 +43,14 @@ if TYPE_CHECKING:
 
 WAITING: Final = 0  # for its turn to connect
 CONNECTING: Final = 1
-UPGRADING: Final = 2  # to WebSocket
-INTRODUCED: Final = 3  # CONNECT is sent
-SUBSCRIBING: Final = 4
-READY: Final = 5
-ENDED: Final = 6
+SECURING: Final = 2  # the handshake of TLS
+UPGRADING: Final = 3  # to WebSocket
+INTRODUCED: Final = 4  # CONNECT is sent
+SUBSCRIBING: Final = 5
+READY: Final = 6
+ENDED: Final = 7
+
+STALLED: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)  # it is to be tried again later
 
 READ_BYTES: Final = 64 * 1024  # more costs a page fault for each 4 KiB of it, at every read
 READ_MORE_BYTES: Final = 256 * 1024  # where a packet is longer than that
@@ -70,6 +74,15 @@ def refusal(what: str, reason: int, detail: str = "") -> Refused:
     code = ReasonCode(reason)
     advice = _ADVICE.get(code, "")
     return Refused(f"the broker refused {what}: {ProtocolError(code, detail)}{f' ({advice})' if advice else ''}")
+
+
+def in_words(error: OSError) -> str:
+    """What happened to a socket."""
+    if not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno or 0)
+    from broker.client.tls import explain  # with it comes Trio, which nothing else needs here
+
+    return explain(error)
 
 
 class CountingFrames(FrameDecoder):
@@ -114,6 +127,8 @@ class Network:
         self.keep_alive = keep_alive  # seconds
         self.sources: list[str] = []
         self.opening: Opening | None = None  # of a WebSocket
+        self.context: ssl.SSLContext | None = None  # of TLS
+        self.server_name = ""  # that a certificate must hold
         self.user_name: str | None = None
         self.password: bytes | None = None
         self.qos = 0
@@ -245,7 +260,12 @@ class Client:
 
     def late(self) -> CannotConnect:
         """The error for a handshake that takes too long."""
-        step = {CONNECTING: "the connection", UPGRADING: "the upgrade to WebSocket", INTRODUCED: "CONNECT"}
+        step = {
+            CONNECTING: "the connection",
+            SECURING: "the TLS handshake",
+            UPGRADING: "the upgrade to WebSocket",
+            INTRODUCED: "CONNECT",
+        }
         asked = step.get(self.state, "SUBSCRIBE")
         return CannotConnect(f"{self._network.shown}: no answer to {asked} of {self.name} in time")
 
@@ -255,6 +275,38 @@ class Client:
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise self._unreachable(code)
+        if network.context is not None:
+            self.state = SECURING
+            try:
+                self._socket = network.context.wrap_socket(
+                    self._socket, server_hostname=network.server_name, do_handshake_on_connect=False
+                )
+            except OSError as error:
+                raise self._unreachable(error.errno or 0) from error
+            self._secure()
+        else:
+            self._open()
+
+    def _secure(self) -> None:
+        """Go on with the handshake of TLS."""
+        secured = self._socket
+        assert isinstance(secured, ssl.SSLSocket)
+        try:
+            secured.do_handshake()
+        except ssl.SSLWantReadError:
+            self._watch(READ)
+        except ssl.SSLWantWriteError:
+            self._watch(READ | WRITE)
+        except OSError as error:
+            from broker.client.tls import handshake_failed
+
+            raise CannotConnect(f"{self._network.shown}: {handshake_failed(error)}") from error
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        """From an open stream to the next step."""
+        network = self._network
         self._watch(READ)
         if network.opening is not None:
             self.state = UPGRADING
@@ -293,8 +345,11 @@ class Client:
 
     def happened(self, mask: int) -> None:
         """The poller's word."""
-        if self.state == CONNECTING:
-            self._connected()
+        if self.state <= SECURING:
+            if self.state == CONNECTING:
+                self._connected()
+            else:
+                self._secure()
             return
         if mask & WRITE:
             self._writable()
@@ -305,10 +360,10 @@ class Client:
         assert self._socket is not None
         try:
             data = self._socket.recv(self._network.read_bytes)
-        except BlockingIOError:
+        except STALLED:
             return
         except OSError as error:
-            self._lost(f"the connection broke: {os.strerror(error.errno or 0)}")
+            self._lost(f"the connection broke: {in_words(error)}")
             return
         now = monotonic_ns()
         if not data:
@@ -518,10 +573,10 @@ class Client:
         assert self._socket is not None
         try:
             return self._socket.send(data)
-        except BlockingIOError:
+        except STALLED:
             return 0
         except OSError as error:
-            self._lost(f"the connection broke: {os.strerror(error.errno or 0)}")
+            self._lost(f"the connection broke: {in_words(error)}")
             return -1
 
     def _watch(self, interest: int) -> None:

@@ -20,10 +20,11 @@ _SWITCHING: Final = b"HTTP/1.1 101 "
 class Opening:
     """What all handshakes with one Server have in common."""
 
-    def __init__(self, host: str, port: int, path: str, subprotocol: str) -> None:
+    def __init__(self, host: str, port: int, path: str, subprotocol: str, secure: bool = False) -> None:
         self.host = host
         self.port = port
         self.path = path
+        self.secure = secure
         self.subprotocol = subprotocol
         request = self.judge().request
         at = request.lower().index(_KEY) + len(_KEY)
@@ -31,7 +32,7 @@ class Opening:
         self.after_key = request[request.index(b"\r\n", at) :]
 
     def judge(self) -> ClientHandshake:
-        return ClientHandshake(self.host, self.port, self.path, subprotocols=[self.subprotocol])
+        return ClientHandshake(self.host, self.port, self.path, secure=self.secure, subprotocols=[self.subprotocol])
 
 
 class Upgrade:

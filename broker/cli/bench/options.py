@@ -15,7 +15,7 @@ import click
 
 from broker.bench.processes import check_cpus
 from broker.bench.workload import LARGEST_PAYLOAD, SMALLEST_PAYLOAD
-from broker.cli.connecting import VersionType
+from broker.cli.connecting import TLS_OPTIONS, TLS_PARAMETERS, VersionType
 from broker.packets.types import MQTT_3_1
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ _URL: Final = click.option(
     "urls",
     multiple=True,
     metavar="URL",
-    help="mqtt://[user[:password]@]host[:port], ws:// with a path, unix:PATH. Without one a broker of its own is "
+    help="mqtt[s]://[user[:password]@]host[:port], ws[s]:// with a path, unix:PATH. Without one a broker of its own is "
     "started on free ports, and ended with the run.",
 )
 _LABELLED_URL: Final = click.option(
@@ -199,6 +199,7 @@ _IDENTITY: Final = (
     click.option("-u", "--username", metavar="NAME", envvar="BROKER_USERNAME", help="Of every Client."),
     click.option("-P", "--pw", metavar="PASSWORD", help="Others see it in the process list; better --password-file."),
     click.option("--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE"),
+    *TLS_OPTIONS,
     click.option(
         "-I", "--id-prefix", default="bench", show_default=True, metavar="PREFIX", help="Of all Client Identifiers."
     ),
@@ -218,7 +219,7 @@ _IDENTITY: Final = (
 CONNECTION_PARAMETERS: Final = frozenset(
     {
         *("urls", "host", "port", "unix", "username", "pw", "password_file", "id_prefix", "keepalive", "version"),
-        *("connect_rate", "connecting", "timeout"),
+        *("connect_rate", "connecting", "timeout", *TLS_PARAMETERS),
     }
 )
 _CONNECTING: Final = (

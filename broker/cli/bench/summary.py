@@ -61,11 +61,11 @@ def _messages(measured: Measured, workload: Workload) -> list[tuple[str, str]]:
         rows.append(("latency", percentiles(measured.latency)))
     if measured.acknowledgement.count:
         rows.append(("acknowledged", f"{measured.acknowledged:,} messages, {percentiles(measured.acknowledgement)}"))
-    rows += _wire(measured)
+    rows += _wire(measured, secure=parse(workload.url).secure)
     return rows
 
 
-def _wire(measured: Measured) -> list[tuple[str, str]]:
+def _wire(measured: Measured, *, secure: bool) -> list[tuple[str, str]]:
     said = [
         f"{total / count:.1f} bytes a message {way}, {_framing(total - mqtt, count)}"
         for way, count, total, mqtt in (
@@ -74,7 +74,7 @@ def _wire(measured: Measured) -> list[tuple[str, str]]:
         )
         if count and total
     ]
-    return _named("on the wire", said)
+    return _named("inside TLS" if secure else "on the wire", said)
 
 
 def _framing(count: int, messages: int) -> str:

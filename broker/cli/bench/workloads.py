@@ -14,8 +14,9 @@ import click
 
 from broker.bench.engine.plan import Plan
 from broker.bench.limits import SPARE_DESCRIPTORS
+from broker.bench.trust import trust_of
 from broker.bench.workload import Workload
-from broker.cli.connecting import target
+from broker.cli.connecting import TLS_PARAMETERS, check_tls, target, tls_of
 from broker.client import parse
 from broker.packets.topics import valid_topic_filter, valid_topic_name
 
@@ -57,7 +58,9 @@ def places(options: Mapping[str, Any], *, several: bool = False) -> list[Place]:
             f"One URL at a time; there are {len(urls)}. 'broker bench compare' runs the same load over several."
         )
     host, port, unix = (options.get(name) for name in ("host", "port", "unix"))
+    said = tls_of(**{name: options[name] for name in TLS_PARAMETERS}, key_password_file=None)
     if not urls and not (host or port or unix):
+        check_tls(said)
         return []
     found: list[Place] = []
     for given in urls or [None]:
@@ -80,16 +83,21 @@ def places(options: Mapping[str, Any], *, several: bool = False) -> list[Place]:
             will_payload=None,
             will_qos=0,
             will_retain=False,
+            **({} if given else {name: options[name] for name in TLS_PARAMETERS}),
         )
         try:
-            secure = parse(where.url).secure
+            parse(where.url)
         except ValueError as error:
             raise click.UsageError(f"{error}.") from error
-        if secure:
-            raise click.UsageError(f"'{url}' needs TLS, which this version does not speak.")
         found.append(
             Place(url=where.url, label=label, topic=where.topic, username=where.user_name, password=where.password)
         )
+    check_tls(said, *(place.url for place in found))
+    for place in found:
+        try:
+            trust_of(place.url, Workload(url=place.url, **_files(options)))
+        except ValueError as error:
+            raise click.UsageError(f"{error}.") from error
     return found
 
 
@@ -105,6 +113,14 @@ def pids_of(places: Sequence[Place], pids: Sequence[int]) -> Sequence[int | None
     if len(pids) not in (1, len(places)):
         raise click.UsageError(f"{len(pids)} times --pid for {len(places)} URLs: give one for all, or one for each.")
     return list(pids) * (len(places) if len(pids) == 1 else 1)
+
+
+def _files(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options say of TLS, as fields of a Workload."""
+    names = {"ca_file": "cafile", "certificate": "cert", "key": "key"}
+    paths = {field: options[name] for field, name in names.items()}
+    files = {field: None if path is None else str(path.absolute()) for field, path in paths.items()}
+    return {**files, "insecure": options["insecure"]}
 
 
 def cpu_of(places: Sequence[Place], given: int | None) -> int | None:
@@ -143,6 +159,7 @@ def workload_of(kind: str, options: Mapping[str, Any], place: Place) -> Workload
         client_prefix=options["id_prefix"],
         username=place.username,
         password=place.password,
+        **_files(options),
         seconds=HOLD if kind == "conn" else DURATION,
     )
     if kind != "sub" and options.get("count") and options["duration"]:

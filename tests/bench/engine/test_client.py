@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
+from contextlib import suppress
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.bench.engine.client import READY, Client, CountingFrames, Network, refusal
+from broker.bench.engine.client import READY, SECURING, Client, CountingFrames, Network, refusal
 from broker.bench.engine.tally import Tally
 from broker.bench.engine.upgrade import Opening
 from broker.bench.errors import CannotConnect, Refused
@@ -19,9 +22,11 @@ from broker.transport.poller import Poller
 from broker.websocket.frames import NORMAL_CLOSURE, FrameDecoder, binary_frames, close_frame, ping_frame
 from tests.bench.engine.parts import decoded
 from tests.bench.engine.test_upgrade import answer_to
+from tests.secured import Papers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Session:
@@ -164,3 +169,112 @@ def test_frames_are_counted_however_they_are_cut() -> None:
 
 def test_a_reason_that_has_no_advice_is_told_all_the_same() -> None:
     assert str(refusal("this", ReasonCode.BANNED, "bye")) == "the broker refused this: 0x8A banned: bye"
+
+
+# -- TLS
+
+
+class Secured(Session):
+    """The same with TLS and without WebSocket; `shake_hands` does what the Server does in it."""
+
+    def __init__(self, papers: Papers, name: str = "localhost") -> None:
+        super().__init__()
+        self.network.opening = None
+        self.network.shown = "mqtts://here"
+        self.network.context = ssl.create_default_context(cafile=papers.ca)
+        self.network.server_name = name
+        self._context = papers.context()
+
+    def shake_hands(self) -> None:
+        def serve() -> None:
+            with suppress(ssl.SSLError):
+                self.server = self._context.wrap_socket(self.server, server_side=True)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            while self.client.state <= SECURING:
+                self.turn()
+            self.turn()
+        finally:
+            thread.join()
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Papers:
+    return Papers(tmp_path)
+
+
+@pytest.fixture
+def secured(papers: Papers) -> Iterator[Secured]:
+    made = Secured(papers)
+    yield made
+    made.close()
+
+
+def test_connect_inside_tls(secured: Secured) -> None:
+    secured.shake_hands()
+    (packet,) = decoded(secured.server.recv(10_000), 0)
+    assert isinstance(packet, Connect)
+    secured.server.sendall(encode(Connack(ReasonCode.SUCCESS), 5))
+    while secured.client.state != READY:
+        secured.turn()
+    assert secured.network.tally.connected == 1
+
+
+def test_what_tls_does_not_take_at_once_waits(secured: Secured) -> None:
+    secured.shake_hands()
+    secured.server.recv(10_000)
+    secured.server.sendall(encode(Connack(ReasonCode.SUCCESS), 5))
+    while secured.client.state != READY:
+        secured.turn()
+    sent = bytes(range(256)) * 40_000
+    secured.client.publish(sent)
+    secured.turn()
+    assert secured.client.full
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < len(sent):
+            received.extend(secured.server.recv(65_536))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    while secured.client.full:
+        secured.turn()
+    thread.join(20)
+    assert received == sent
+
+
+def test_a_server_that_closes_is_told_as_without_tls(secured: Secured) -> None:
+    secured.shake_hands()
+    secured.server.recv(10_000)
+    secured.server.close()
+    with pytest.raises(CannotConnect, match="mqtts://here: connection 0: the broker closed the connection before CONN"):
+        secured.turn()
+
+
+def test_a_certificate_for_another(papers: Papers) -> None:
+    made = Secured(papers, "elsewhere.test")
+    try:
+        with pytest.raises(CannotConnect, match=r"mqtts://here: the Server's certificate is for another name"):
+            made.shake_hands()
+    finally:
+        made.close()
+
+
+def test_no_tls_at_the_other_end(secured: Secured) -> None:
+    secured.turn()
+    assert secured.client.state == SECURING
+    assert str(secured.client.late()).endswith("no answer to the TLS handshake of connection 0 in time")
+    secured.server.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    with pytest.raises(CannotConnect, match="what answers does not speak TLS"):
+        secured.turn()
+
+
+def test_the_end_in_the_middle_of_the_handshake(secured: Secured) -> None:
+    secured.turn()
+    secured.server.recv(10_000)
+    secured.server.close()
+    with pytest.raises(CannotConnect, match="broke off the TLS handshake: does it speak TLS"):
+        secured.turn()

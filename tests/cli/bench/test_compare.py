@@ -76,7 +76,7 @@ def test_a_broker_of_its_own(command: Command) -> None:
     [
         ("-L mqtt://127.0.0.1:1 -L ws://127.0.0.1:1", 4, "cannot connect: mqtt://127.0.0.1:1: Connection refused"),
         ("-L x=mqtt://a -L x=mqtt://b", 2, "two subjects are called 'x': give each a name of its own."),
-        ("-L mqtt://a -L wss://b", 2, "'wss://b' needs TLS, which this version does not speak."),
+        ("-L mqtt://a -L ws://b --insecure", 2, "mqtt://a:1883 is without it: say mqtts://."),
         ("mqtt://a", 2, "'mqtt://a' stands alone: URLs are given with -L, axes with --sweep."),
         ("payload=16..64", 2, "'payload=16..64' stands alone: URLs are given with -L, axes with --sweep."),
         ("--sweep payload=1..64", 2, "--sweep: payload=1 is out of bounds: 16 to"),

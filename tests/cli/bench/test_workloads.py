@@ -10,9 +10,11 @@ from broker.bench.workload import Workload
 from broker.cli.bench.workloads import Place, check, cpu_of, pids_of, places, workload_of
 from broker.packets.types import MQTT_3_1_1
 from tests.cli.bench.test_options import parsed
+from tests.secured import Papers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
 HERE = Place(url="mqtt://127.0.0.1:1883")
@@ -205,6 +207,21 @@ def test_load_goes_only_where_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found() == []
 
 
+def test_tls(tmp_path: Path) -> None:
+    papers = Papers(tmp_path)
+    words = ["--cafile", papers.ca, "--cert", papers.client_certificate, "--key", papers.client_key]
+    assert found("-h", "h", *map(str, words)) == [Place(url="mqtts://h:8883")]
+    assert found("-h", "h", "-p", "8883") == [Place(url="mqtts://h:8883")]
+    assert [place.url for place in found("-L", "mqtt://h", "-L", "wss://h", *map(str, words), several=True)] == [
+        "mqtt://h:1883",
+        "wss://h:443/mqtt",
+    ]
+    workload = made("pub", *map(str, words), place=Place(url="mqtts://h:8883"))
+    assert (workload.ca_file, workload.insecure) == (str(papers.ca), False)
+    assert (workload.certificate, workload.key) == (str(papers.client_certificate), str(papers.client_key))
+    assert made("pub", "--insecure", place=Place(url="mqtts://h:8883")).insecure
+
+
 def test_names() -> None:
     assert found("-L", "old=mqtt://h", "-L", "ws://h/?a=b", "-L", "new one=unix:/s", several=True) == [
         Place(url="mqtt://h:1883", label="old"),
@@ -219,8 +236,11 @@ def test_names() -> None:
     [
         ("-L mqtt://a -L ws://b", False, "One URL at a time; there are 2. 'broker bench compare' runs"),
         ("-L http://h", False, "'http://h' begins with none of mqtt://, mqtts://, ws://, wss:// and unix:"),
-        ("-L mqtts://h", False, "'mqtts://h' needs TLS, which this version does not speak."),
-        ("-L x=wss://h", True, "'wss://h' needs TLS"),
+        (f"-L mqtts://h --cafile {__file__}", False, "test_workloads.py holds no certificate in PEM."),
+        (f"-L mqtt://h -L x=wss://h --cert {__file__}", True, "not a certificate and its key in PEM"),
+        ("-L mqtt://h --insecure", False, "mqtt://h:1883 is without it: say mqtts://."),
+        ("--insecure", False, "a broker of its own is without it"),
+        (f"-L mqtts://h --key {__file__}", False, "--key is of no use without its certificate: --cert."),
         ("-L x=h", True, "'h' begins with none of"),
         ("-L mqtt://[::1", False, "Invalid IPv6 URL."),
         ("-L =mqtt://h", True, "has no name before its '='"),
