@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from broker.cli.connecting import target
+from broker.cli.connecting import target, tls_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +56,7 @@ Exit codes: 0 all is well, 1 something is wrong, 2 usage, 4 cannot connect, 5 re
 @click.option("-u", "--username", metavar="NAME", envvar="BROKER_USERNAME")
 @click.option("-P", "--pw", metavar="PASSWORD", help="Others see it in the process list; better --password-file.")
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
+@tls_options
 @click.option("-I", "--id-prefix", metavar="PREFIX", help="What Client Identifiers begin with.  [default: probe]")
 @click.option("-t", "--topic", metavar="TOPIC", help="Publish below this topic.  [default: triomq-probe]")
 @click.option("--only", multiple=True, metavar="CHECK", help="Ask this, or this group; may be repeated: see --list.")
@@ -85,6 +86,11 @@ def probe(
     username: str | None,
     pw: str | None,
     password_file: Path | None,
+    cafile: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    key_password_file: Path | None,
+    insecure: bool,
     id_prefix: str | None,
     topic: str | None,
     only: Sequence[str],
@@ -97,9 +103,9 @@ def probe(
 ) -> None:
     """Put the broker at URL to the test, and say what is wrong with it and why.
 
-    URL is mqtt://, ws:// or unix: and defaults to mqtt://127.0.0.1:1883 or $BROKER_URL. Each check ends as ok; no: not
-    supported, which is legal; wrong: the standard is broken, with the statement of docs/conformance.md; or skipped. All
-    is published below a topic of the probe's own, and taken away at the end.
+    URL is mqtt[s]://, ws[s]:// or unix: and defaults to mqtt://127.0.0.1:1883 or $BROKER_URL. Each check ends as ok;
+    no: not supported, which is legal; wrong: the standard is broken, with the statement of docs/conformance.md; or
+    skipped. All is published below a topic of the probe's own, and taken away at the end.
     """
     if wants_list:
         for line in describe():
@@ -110,10 +116,13 @@ def probe(
         username=username,
         pw=pw,
         password_file=password_file,
+        cafile=cafile,
+        cert=cert,
+        key=key,
+        key_password_file=key_password_file,
+        insecure=insecure,
         **_NOT_SAID,
     )
-    if where.url.startswith(("mqtts:", "wss:")):
-        raise click.UsageError(f"'{where.url}' needs TLS, which this version does not speak.")
     from broker.cli.running import run
     from broker.probe.checks import CHECKS, choose
     from broker.probe.machine import probe as put_to_the_test
@@ -233,13 +242,17 @@ def _subject(where: Target, topic: str | None, id_prefix: str | None) -> Subject
     password = where.password.encode() if where.password is not None else None
     if password is not None and where.user_name is None:
         raise click.UsageError("A password needs a user name, at the latest with MQTT 3.1.1: -u.")
-    return Subject(
-        endpoint,
-        user_name=where.user_name,
-        password=password,
-        prefix=prefix.rstrip("/"),
-        identifier_prefix=id_prefix if id_prefix is not None else "probe",
-    )
+    try:
+        return Subject(
+            endpoint,
+            user_name=where.user_name,
+            password=password,
+            prefix=prefix.rstrip("/"),
+            identifier_prefix=id_prefix if id_prefix is not None else "probe",
+            tls=where.tls,
+        )
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
 
 
 def _end(result: Result, subject: Subject) -> int:

@@ -18,7 +18,7 @@ SHOWN: Final = 48  # characters of a last value
 COLUMNS: Final = 4  # of rates; where there are more URLs they are added up by transport
 BEHIND: Final = 0.03  # the share of messages that may be left unsaid before it is worth a line
 
-_TRANSPORTS: Final = {"mqtt": "tcp", "tcp": "tcp", "mqtts": "mqtts", "ws": "ws", "wss": "wss", "unix": "unix"}
+_TRANSPORTS: Final = {"mqtt": "tcp", "tcp": "tcp", "mqtts": "tls", "ws": "ws", "wss": "wss", "unix": "unix"}
 
 Rates = dict[str, list[float]]
 

@@ -16,7 +16,7 @@ from broker.probe.trial import Trial
 
 Run = Callable[[Trial], Awaitable[str]]
 
-EVERY_SCHEME: Final = ("mqtt", "ws", "unix")
+EVERY_SCHEME: Final = ("mqtt", "mqtts", "ws", "wss", "unix")
 
 
 class Stage(IntEnum):
@@ -24,14 +24,16 @@ class Stage(IntEnum):
 
     RESOLVE = 0
     CONNECT = 1
-    UPGRADE = 2
-    VERSION = 3  # and what else needs no CONNACK
-    PERMISSION = 4
-    MEASURED = 5  # one after the other, so that they do not disturb each other's times
-    FEATURE = 6
+    SECURE = 2
+    UPGRADE = 3
+    VERSION = 4  # and what else needs no CONNACK
+    PERMISSION = 5
+    MEASURED = 6  # one after the other, so that they do not disturb each other's times
+    FEATURE = 7
 
 
-GATES: Final = (Stage.RESOLVE, Stage.CONNECT, Stage.UPGRADE, Stage.PERMISSION)  # one check each, that all others need
+# One check each, that all others need
+GATES: Final = (Stage.RESOLVE, Stage.CONNECT, Stage.SECURE, Stage.UPGRADE, Stage.PERMISSION)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -212,7 +212,7 @@ class _Machine:
     async def _find_out(self) -> None:
         """Who answers, where it is no MQTT Server and nothing else is known to advise."""
         barrier, subject = self._barrier, self._subject
-        if barrier is None or barrier.advice or not subject.strange or self._found_out:
+        if barrier is None or barrier.advice or not subject.strange or self._found_out or subject.endpoint.secure:
             return
         self._found_out = True
         spoken = subject.spoken

@@ -1,14 +1,18 @@
-"""Is anybody there? The name, and a connection to each address that it stands for."""
+"""Is anybody there? The name, a connection to each address that it stands for, and TLS where it is spoken."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
+import ssl
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from broker.client.errors import CannotConnect
+from broker.client.transport import connect_stream
 from broker.probe.check import Group, Stage
 from broker.probe.verdict import Wrong
 
@@ -17,7 +21,10 @@ if TYPE_CHECKING:
 
 NETWORK: Final = Group("network")
 ADDRESSES: Final = 8  # of one name that are tried
+DAY: Final = 86_400  # seconds
+RENEWAL: Final = 21  # days left of a certificate, from which on it is worth a word
 
+_NO_TLS: Final = "Is TLS spoken at that port? Plain MQTT is mqtt:// or ws://."
 _ADVICE: Final = {
     errno.ECONNREFUSED: "Nobody listens at that port: is the Server running, and is the port right?",
     errno.EHOSTUNREACH: "No way leads there from this machine: network, VPN or routing.",
@@ -28,7 +35,7 @@ _ADVICE: Final = {
 }
 
 
-@NETWORK.check("resolve", "The host name has an address", stage=Stage.RESOLVE, schemes=("mqtt", "ws"))
+@NETWORK.check("resolve", "The host name has an address", stage=Stage.RESOLVE, schemes=("mqtt", "mqtts", "ws", "wss"))
 async def resolve(trial: Trial) -> str:
     """Is the name known?"""
     endpoint = trial.subject.endpoint
@@ -76,6 +83,31 @@ async def port(trial: Trial) -> str:
     if said:
         trial.advice.append(f"Not every address answers ({'; '.join(said)}): Clients that try it first are held up.")
     return ", ".join(taken_by)
+
+
+@NETWORK.check("tls", "TLS, and a certificate that holds", stage=Stage.SECURE, schemes=("mqtts", "wss"))
+async def tls(trial: Trial) -> str:
+    """Does the handshake end well, as Clients with the same trust would see it, and for how long will it?"""
+    subject = trial.subject
+    assert subject.tls is not None
+    with trio.CancelScope(deadline=trial.deadline):
+        try:
+            stream = await connect_stream(subject.endpoint, subject.tls.context, subject.tls.server_name)
+        except (CannotConnect, OSError) as error:
+            raise Wrong(str(error).removeprefix(f"{subject.endpoint}: "), expected="a TLS handshake") from error
+        assert isinstance(stream, trio.SSLStream)
+        said = [stream.version(), stream.cipher()[0]]
+        certificate = stream.getpeercert()
+        await trio.aclose_forcefully(stream)
+        if certificate:
+            days = int((ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()) // DAY)
+            said.append(f"the certificate has {days} days left")
+            if days < RENEWAL:
+                trial.advice.append("The certificate is to be renewed, or Clients will soon refuse it.")
+        else:
+            trial.advice.append("The certificate was not checked: Clients that do may refuse it.")
+        return ", ".join(said)
+    raise Wrong("no answer to the TLS handshake", expected="a TLS handshake", advice=_NO_TLS)
 
 
 async def _try(family: int, address: Any, deadline: float) -> float | int:

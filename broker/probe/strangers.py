@@ -48,7 +48,8 @@ def describe(answer: bytes) -> str:
 def advice(spoken: str, endpoint: Endpoint) -> str:
     """What to do where `spoken` is spoken and the URL says otherwise; "" where none is known."""
     if spoken == TLS:
-        return "This port speaks TLS, which this version does not; plain MQTT is usually at port 1883."
+        scheme, path = ("wss", endpoint.path) if endpoint.websocket else ("mqtts", "")
+        return f"This port speaks TLS: {scheme}://{endpoint.authority}{path}"
     if spoken == HTTP:
         return f"This port speaks HTTP; MQTT over WebSocket would be ws://{endpoint.authority}/mqtt."
     if spoken == MQTT:

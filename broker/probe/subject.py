@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from broker.client.announced import Announced
+from broker.client.errors import CannotConnect
+from broker.client.tls import Tls
 from broker.client.transport import connect_stream
 from broker.packets.types import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, NO_PROPERTIES, Connack
 from broker.probe import strangers
@@ -29,7 +31,8 @@ class Subject:
     """What all checks share.
 
     Everything is published below `root`, which no other probe has: `prefix` and a random level. Client Identifiers
-    begin with `identifier_prefix`. `versions` are those that the Server accepted, the best first.
+    begin with `identifier_prefix`. `tls` is for an endpoint that has it, and ValueError for files of it that are of no
+    use. `versions` are those that the Server accepted, the best first.
     """
 
     def __init__(
@@ -40,8 +43,10 @@ class Subject:
         password: bytes | None = None,
         prefix: str = PREFIX,
         identifier_prefix: str = "probe",
+        tls: Tls | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self.tls = (tls or Tls()).ready(endpoint) if endpoint.secure else None
         self.user_name = user_name
         self.password = password
         self.root = f"{prefix}/{secrets.token_hex(4)}"
@@ -88,15 +93,22 @@ class Opened:
         self.subprotocol = subprotocol
 
 
-async def open_stream(endpoint: Endpoint, path: str = "", subprotocols: Sequence[str] = ("mqtt",)) -> Opened:
+async def open_stream(
+    endpoint: Endpoint, path: str = "", subprotocols: Sequence[str] = ("mqtt",), *, tls: Tls | None = None
+) -> Opened:
     """Connect, and open the WebSocket where the URL wants one, at `path` instead of the URL's where it is given.
 
-    OSError when nobody listens, `HandshakeRefused` when no WebSocket is opened.
+    OSError when nobody listens or TLS fails, `HandshakeRefused` when no WebSocket is opened.
     """
-    stream = await connect_stream(endpoint)
-    if endpoint.scheme != "ws":
+    try:
+        stream = await connect_stream(endpoint, *((tls.context, tls.server_name) if tls is not None else ()))
+    except CannotConnect as error:
+        raise OSError(str(error)) from error
+    if not endpoint.websocket:
         return Opened(stream)
-    handshake = ClientHandshake(endpoint.host, endpoint.port, path or endpoint.path, subprotocols=subprotocols)
+    handshake = ClientHandshake(
+        endpoint.host, endpoint.port, path or endpoint.path, secure=endpoint.secure, subprotocols=subprotocols
+    )
     try:
         await stream.send_all(handshake.request)
         began = b""

@@ -82,7 +82,7 @@ class Trial:
         subject = self.subject
         with trio.CancelScope(deadline=self.deadline) as scope:
             try:
-                opened = await open_stream(subject.endpoint)
+                opened = await open_stream(subject.endpoint, tls=subject.tls)
             except OSError as error:
                 subject.gone = f"{subject.endpoint} can be reached no more: {_words(error)}"
                 raise Wrong(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from broker.probe.trial import Trial
 
 WEBSOCKET: Final = Group("websocket")
-ONLY_WS: Final = ("ws",)
+ONLY_WS: Final = ("ws", "wss")
 USUAL_PATHS: Final = ("/mqtt", "/", "/ws")
 
 _ADVICE: Final = {
@@ -216,7 +216,7 @@ async def _refusal(trial: Trial, path: str, subprotocols: Sequence[str]) -> Hand
     """How the upgrade is refused; None when it is not. `Wrong` when there is no answer."""
     with trio.CancelScope(deadline=trial.deadline) as scope:
         try:
-            opened = await open_stream(trial.subject.endpoint, path, subprotocols)
+            opened = await open_stream(trial.subject.endpoint, path, subprotocols, tls=trial.subject.tls)
         except HandshakeRefused as refused:
             return refused
         except OSError as error:
@@ -247,7 +247,7 @@ async def _open(trial: Trial, path: str, subprotocols: Sequence[str], offered: s
     """The subprotocol that the answer names; `Lacking` where `offered` is refused."""
     with trio.CancelScope(deadline=trial.deadline):
         try:
-            opened = await open_stream(trial.subject.endpoint, path, subprotocols)
+            opened = await open_stream(trial.subject.endpoint, path, subprotocols, tls=trial.subject.tls)
         except HandshakeRefused as refused:
             if refused.status == 101:
                 raise Wrong(

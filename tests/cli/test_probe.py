@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.cli.conftest import Command, Served
+    from tests.secured import Secured
 
 QUICK = ("--skip", "keep-alive,message-expiry")  # what takes seconds with the best of brokers
 
@@ -202,6 +203,18 @@ def test_nobody_there(command: Command, url: str, words: str) -> None:
     assert words in result.stderr
 
 
+def test_behind_tls(command: Command, behind_tls: Secured) -> None:
+    papers = behind_tls.papers
+    words = ["probe", behind_tls.wss, "--only", "tls,ping", "--cafile", str(papers.ca)]
+    ours = ["--cert", str(papers.client_certificate), "--key", str(papers.client_key)]
+    result = command(*words, *ours)
+    assert result.exit_code == 0
+    assert "the certificate has 824 days left" in result.stdout
+    result = command(*words[:-2], *ours)
+    assert result.exit_code == 4
+    assert "an authority that is unknown here" in " ".join(result.stdout.split())
+
+
 def test_a_path_without_a_websocket(command: Command, served: Served) -> None:
     result = command("probe", served.ws.replace("/mqtt", "/nothing"), "--only", "websocket")
     assert result.exit_code == 4
@@ -212,7 +225,8 @@ def test_a_path_without_a_websocket(command: Command, served: Served) -> None:
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        ("mqtts://127.0.0.1", "needs TLS"),
+        ("mqtt://127.0.0.1 --insecure", "mqtt://127.0.0.1:1883 is without it: say mqtts://."),
+        (f"mqtts://127.0.0.1 --cafile {__file__}", "test_probe.py holds no certificate in PEM."),
         ("gopher://127.0.0.1", "begins with none of"),
         ("mqtt://", "names no host"),
         ("mqtt://127.0.0.1:99999", "is no port"),

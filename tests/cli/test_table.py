@@ -94,7 +94,7 @@ def test_columns_name_what_tells_urls_apart(urls: list[str], expected: dict[str,
 
 def test_transports_have_the_brokers_names() -> None:
     assert [transport(url) for url in ("mqtt://h", "TCP://h", "ws://h", "unix:/x")] == ["tcp", "tcp", "ws", "unix"]
-    assert [transport(url) for url in ("mqtts://h", "wss://h")] == ["mqtts", "wss"]
+    assert [transport(url) for url in ("mqtts://h", "wss://h")] == ["tls", "wss"]
 
 
 def test_rates_of_several_brokers_stand_side_by_side() -> None:

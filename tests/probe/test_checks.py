@@ -59,7 +59,7 @@ def test_choosing() -> None:
     assert everything.wanted == {check.name for check in CHECKS}
     assert everything.skipped == frozenset()
     assert choose(["ping", "qos-1"]).wanted == {"ping", "qos-1"}
-    assert choose(["network"]).wanted == {"resolve", "port"}
+    assert choose(["network"]).wanted == {"resolve", "port", "tls"}
     assert choose(["sessions"], ["will", "ping"]).wanted >= {"session", "takeover"}
     assert not choose(["sessions"], ["will", "ping"]).wanted & {"will", "ping"}
     assert choose([], ["mqtt-3.1"]).skipped == {"mqtt-3.1"}

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import socket
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from broker.client import parse
+import pytest
+
+from broker.client import Tls, parse
+from broker.probe.subject import Subject
 from broker.probe.verdict import Outcome
 from tests.probe.servers import Tampered, ask, only, scripted
+from tests.secured import Papers, secured
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
     import trio
 
 Answers = list[tuple[int, int, int, str, tuple[str, int]]]
@@ -120,3 +124,47 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         listening.bind(str(path))
         listening.listen()
         assert (await only(parse(f"unix:{path}"), "port")).text == f"{path} takes connections"
+
+
+@pytest.mark.parametrize("way", [0, 1])
+async def test_tls(tmp_path: Path, way: int) -> None:
+    papers = Papers(tmp_path)
+    async with secured(papers.context()) as doors:
+        port = doors[way].port
+        endpoint = parse((f"mqtts://127.0.0.1:{port}", f"wss://127.0.0.1:{port}/mqtt")[way])
+        verdicts, result = await ask(endpoint, "network", "ping", subject=Subject(endpoint, tls=Tls(ca_file=papers.ca)))
+        assert verdicts["tls"].text.startswith("TLSv1.3, TLS_")
+        assert verdicts["tls"].text.endswith("the certificate has 824 days left")
+        assert (verdicts["tls"].advice, result.barrier) == ("", None)
+        assert verdicts["ping"].outcome is Outcome.OK
+        verdicts, _ = await ask(endpoint, "tls", subject=Subject(endpoint, tls=Tls(insecure=True)))
+        assert verdicts["tls"].advice.startswith("The certificate was not checked")
+        verdicts, result = await ask(endpoint, "tls", "ping")
+        assert verdicts["tls"].outcome is Outcome.WRONG
+        assert verdicts["tls"].text.startswith("the Server's certificate is of an authority that is unknown here")
+        assert (result.barrier, verdicts["ping"].because) == (verdicts["tls"], "tls")
+
+
+async def test_a_certificate_that_soon_expires(tmp_path: Path) -> None:
+    papers = Papers(tmp_path, aged=datetime.now(UTC) - timedelta(days=810))
+    async with secured(papers.context()) as (mqtts, _):
+        endpoint = parse(f"mqtts://127.0.0.1:{mqtts.port}")
+        verdicts, _ = await ask(endpoint, "tls", subject=Subject(endpoint, tls=Tls(ca_file=papers.ca)))
+    assert verdicts["tls"].text.endswith("14 days left")
+    assert "to be renewed" in verdicts["tls"].advice
+
+
+async def test_no_tls_at_the_port(tmp_path: Path) -> None:
+    async def keep_silent(stream: trio.SocketStream) -> None:
+        while await stream.receive_some():
+            pass
+
+    papers = Papers(tmp_path)
+    async with scripted(keep_silent) as plain:
+        endpoint = parse(f"mqtts://127.0.0.1:{plain.port}")
+        verdicts, _ = await ask(endpoint, "tls", subject=Subject(endpoint, tls=Tls(ca_file=papers.ca)), patience=0.3)
+    assert verdicts["tls"].text == "no answer to the TLS handshake"
+    async with Tampered().serving() as plain:
+        endpoint = parse(f"mqtts://127.0.0.1:{plain.port}")
+        verdicts, _ = await ask(endpoint, "tls", subject=Subject(endpoint, tls=Tls(ca_file=papers.ca)))
+    assert "does it speak TLS at this port?" in verdicts["tls"].text

@@ -45,7 +45,8 @@ def test_advice() -> None:
     endpoint = parse("ws://[::1]:8080/x")
     assert strangers.advice("MQTT", endpoint).endswith("mqtt://[::1]:8080")
     assert "ws://[::1]:8080/mqtt" in strangers.advice("HTTP", endpoint)
-    assert "TLS" in strangers.advice("TLS", endpoint)
+    assert strangers.advice("TLS", endpoint) == "This port speaks TLS: wss://[::1]:8080/x"
+    assert strangers.advice("TLS", parse("mqtt://h")) == "This port speaks TLS: mqtts://h:1883"
     assert "Another program" in strangers.advice("", endpoint)
 
 
