@@ -39,6 +39,7 @@ from broker.transport.tls import KeyPair, Tls
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from broker.access import Access
     from broker.config import ListenerConfig
     from broker.core.ports import Authenticator, Peer, Watcher
     from broker.packets.types import Properties
@@ -55,6 +56,12 @@ class Server:
     def __init__(self, config: Config, authenticator: Authenticator | None) -> None:
         self.config = config
         self.store = _store(config)
+        self._access: Access | None = None  # of the configuration; None where the program has its own Authenticator
+        if authenticator is None and (config.auth_methods or config.roles):
+            from broker.access import Access  # what it needs is not imported where nobody is asked
+
+            self._access = Access(config)
+            authenticator = self._access.authenticator
         self.broker = Broker(config.server_limits(), authenticator, self.store, __version__)
         self.broker.process = usage_of_process
         self.listeners: list[Listener] = []
@@ -140,6 +147,8 @@ class Server:
             for listener in self.listeners:
                 listener.close()
             raise
+        if self._access is not None:
+            self._access.opened(config, [listener.url for listener in self.listeners])
 
     def _start(self, nursery: trio.Nursery) -> None:
         for listener in self.listeners:
@@ -213,8 +222,9 @@ async def serve(
 
     Leaving the block shuts it down in an orderly way: DISCONNECT 0x8B to 5.0 Clients, outboxes flushed within
     `server.shutdown_timeout`, and with a data folder everything committed. Raises ListenError when an address can't be
-    had, TlsError when certificates can't be used, ConfigError when a listener beyond loopback would let anybody in,
-    StoreError when the data folder can't be used, and StoreFailed out of the block when it could not be written.
+    had, TlsError when certificates can't be used, AccessError when what authentication needs can't, ConfigError when a
+    listener beyond loopback would let anybody in, StoreError when the data folder can't be used, and StoreFailed out of
+    the block when it could not be written.
     """
     config = config or Config.default()
     config.check_access(authenticated=authenticator is not None)
@@ -248,6 +258,9 @@ async def serve(
         raise fault from fault.__cause__  # the caller's own, as it was: the nursery is our business
     finally:
         server._pump.close()
+        if server._access is not None:
+            with trio.move_on_after(1, shield=True):
+                await server._access.aclose()
         if server.store is not None:
             server.store.close(trio.current_time())
 

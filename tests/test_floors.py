@@ -20,7 +20,7 @@ SOURCES: Final = sorted((ROOT / "broker").rglob("*.py"))
 EVERYTHING: Final = frozenset(
     {"packets", "websocket", "core", "transport", "store", "auth", "cluster", "web", "client", "cli"}
     | {"bench", "probe", "simulation"}
-    | {"config", "server", "testing"}
+    | {"access", "config", "server", "testing"}
 )
 BELOW_FLOOR_3: Final = frozenset({"packets", "websocket", "core", "transport"})
 
@@ -44,6 +44,7 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
     "simulation": BELOW_FLOOR_3 | {"client"},
     # the roof
     "config": frozenset({"core"}),
+    "access": frozenset({"packets", "core", "auth", "config"}),
     "server": EVERYTHING - {"cli", "testing"} | {"__init__"},
     "testing": EVERYTHING - {"cli"} | {"__init__"},
     "cli": EVERYTHING | {"__init__"},
@@ -58,6 +59,7 @@ LIBRARIES: Final[dict[str, frozenset[str]]] = {
     "core": frozenset(),
     "transport": frozenset({"trio"}),
     "store": frozenset({"apsw", "msgpack"}),
+    "auth": frozenset({"trio", "argon2", "scramp", "jwt", "httpx2", "cryptography"}),
 }
 
 # no clock, no log, no operating system: time comes in as an argument, and what happens goes out as a value

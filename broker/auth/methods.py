@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from broker.packets.types import Connect
 
 
+class AccessError(Exception):
+    """What authentication needs cannot be used; the text names every mistake, one a line."""
+
+
 class Identity:
     """Somebody who has proved who it is. `user_name` owns the Sessions that it makes and stands for `%u` in roles.
 
@@ -60,4 +64,5 @@ class Method(Protocol):
     def check(self, connect: Connect, peer: Peer) -> Verdict | Awaitable[Verdict]: ...
 
 
-METHODS: Final = ("certificate", "password", "jwt", "http")  # in the order in which they are asked by default
+# In the order in which they are asked by default: a token stands where a password would, and is told by its shape.
+METHODS: Final = ("certificate", "jwt", "password", "http")

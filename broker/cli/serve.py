@@ -132,6 +132,7 @@ def run_server(config: Config, started: Callable[[Server], None]) -> None:
     """
     import trio
 
+    from broker.auth.methods import AccessError
     from broker.server import run
     from broker.store.folder import StoreError, StoreFailed
     from broker.transport.listeners import ListenError
@@ -141,7 +142,7 @@ def run_server(config: Config, started: Callable[[Server], None]) -> None:
         trio.run(partial(run, config, started=started))
     except ListenError as error:
         raise Failure(f"cannot listen on {error}") from error
-    except (StoreError, TlsError) as error:
+    except (AccessError, StoreError, TlsError) as error:
         raise ConfigurationMistake(str(error)) from error
     except StoreFailed as error:
         raise StoreLost(

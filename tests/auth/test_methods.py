@@ -18,5 +18,5 @@ def test_a_denial_says_wrong_credentials_unless_told() -> None:
     assert Denied("down", ReasonCode.SERVER_UNAVAILABLE).reason == ReasonCode.SERVER_UNAVAILABLE
 
 
-def test_what_costs_least_is_asked_first() -> None:
-    assert METHODS == ("certificate", "password", "jwt", "http")
+def test_a_token_is_looked_for_before_a_password() -> None:
+    assert METHODS == ("certificate", "jwt", "password", "http")

@@ -1,0 +1,139 @@
+"""Who may connect and what they may do, put together from a Config: the methods of `[auth]`, and `[[roles]]`.
+
+The parts are in `broker/auth/` and know nothing of a configuration. Where neither is set up there is
+nothing to put together: whom the listeners let in may do everything, and no Authenticator stands in the way.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from broker.auth.callback import HttpMethod
+from broker.auth.certificates import CertificateMethod
+from broker.auth.chain import Chain
+from broker.auth.failures import Failures
+from broker.auth.hashing import Hasher
+from broker.auth.jwt import JwtMethod, Key
+from broker.auth.methods import AccessError
+from broker.auth.passwords import PasswordFile, PasswordFileError, PasswordMethod
+from broker.auth.roles import PolicyError, policy
+from broker.auth.scram import Scram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.auth.methods import Denied, Identity, Method
+    from broker.auth.scram import Verifier
+    from broker.config import Config
+    from broker.core.ports import Peer
+    from broker.packets.types import Connect
+
+
+class Certificates:
+    """The method `certificate`: each listener says for itself what of a certificate is the user name."""
+
+    name = "certificate"
+
+    def __init__(self) -> None:
+        self.of_listeners: dict[str, CertificateMethod] = {}  # by URL
+
+    def check(self, connect: Connect, peer: Peer) -> Identity | Denied | None:
+        method = self.of_listeners.get(peer.listener)
+        return None if method is None else method.check(connect, peer)
+
+
+class Access:
+    """See the module. Raises AccessError.
+
+    `opened` tells it of the listeners, which let nobody in before: what they allow goes by their URLs.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._http: HttpMethod | None = None
+        self._anonymous: set[str] = set()
+        self._certificates = Certificates()
+        self._passwords: PasswordMethod | None = None
+        auth = config.auth
+        self._hasher = Hasher(auth.hashing_at_once, remembered_for=auth.password_cache)
+        try:
+            roles = policy(config.roles)
+            methods = [self._method(config, name) for name in config.auth_methods]
+        except (PolicyError, PasswordFileError, OSError, ValueError, ModuleNotFoundError) as error:
+            raise AccessError(str(error)) from None
+        self.authenticator = Chain(
+            methods,
+            roles.grant_to,
+            lambda peer: peer.listener in self._anonymous,
+            Failures(auth.failures_per_minute, auth.failures_per_minute),
+            time.time,
+            trio.current_time,
+            Scram(self._verifier) if auth.scram and self._passwords is not None else None,
+            auth.timeout,
+        )
+
+    def opened(self, config: Config, urls: list[str]) -> None:
+        """The listeners of `config` are open, at these URLs."""
+        for listener, url in zip(config.listeners, urls, strict=True):
+            if listener.anonymous_allowed:
+                self._anonymous.add(url)
+            if listener.tls is not None and listener.tls.user_name:
+                self._certificates.of_listeners[url] = CertificateMethod(listener.tls.user_name)
+
+    async def aclose(self) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+
+    def _verifier(self, name: str) -> Verifier | None:
+        passwords = self._passwords
+        return passwords.file.scram(name) if passwords is not None else None
+
+    def _method(self, config: Config, name: str) -> Method:
+        make: dict[str, Callable[[Config], Method]] = {
+            "certificate": lambda _: self._certificates,
+            "password": self._password_method,
+            "jwt": _jwt_method,
+            "http": self._http_method,
+        }
+        return make[name](config)
+
+    def _password_method(self, config: Config) -> PasswordMethod:
+        path = config.auth.password_file
+        assert path is not None
+        file = PasswordFile.load(path, allow_loose=config.server.allow_readable_keys)
+        self._passwords = PasswordMethod(file, self._hasher)
+        return self._passwords
+
+    def _http_method(self, config: Config) -> HttpMethod:
+        http = config.auth.http
+        assert http is not None
+        authorization = http.authorization_file.read_text("utf-8").strip() if http.authorization_file else ""
+        self._http = HttpMethod(
+            http.url,
+            timeout=http.timeout,
+            cache=http.cache,
+            ca_file=str(http.ca_file or ""),
+            authorization=authorization,
+            monotonic=trio.current_time,
+        )
+        return self._http
+
+
+def _jwt_method(config: Config) -> JwtMethod:
+    jwt = config.auth.jwt
+    assert jwt is not None
+    return JwtMethod(
+        [Key.read(key.kid, key.algorithm, key.file) for key in jwt.bound_keys],
+        jwt.algorithms,
+        audience=jwt.audience,
+        issuer=jwt.issuer,
+        user_claim=jwt.user_claim,
+        roles_claim=jwt.roles_claim,
+        leeway=jwt.leeway,
+        require_expiry=jwt.require_expiry,
+        match_user_name=jwt.match_user_name,
+        parameter=jwt.query_parameter,
+        cookie=jwt.cookie,
+    )
