@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 MIB = 1024 * 1024
+SECURE = {"mqtts": "tcp", "wss": "ws"}  # listeners with TLS, and what they are without it
 
 HTTP_HEAD = (
     b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -79,7 +80,8 @@ class BrokerProcess:
             for record in self.records():
                 if record["message"] == "listening":
                     url = urlsplit(record["url"])
-                    self.addresses[record["type"]] = url.path if url.scheme == "unix" else (url.hostname, url.port)
+                    name = url.scheme if url.scheme in SECURE else record["type"]
+                    self.addresses[name] = url.path if url.scheme == "unix" else (url.hostname, url.port)
             if set(self.addresses) == set(types):
                 return
             time.sleep(0.05)
@@ -101,14 +103,23 @@ class BrokerProcess:
 
 @contextmanager
 def running(
-    folder: Path, types: tuple[str, ...] = ("tcp", "ws", "auto", "unix"), server: str = "", **limits: object
+    folder: Path,
+    types: tuple[str, ...] = ("tcp", "ws", "auto", "unix"),
+    server: str = "",
+    certificate: tuple[Path, Path] | None = None,
+    **limits: object,
 ) -> Iterator[BrokerProcess]:
-    """A broker with these limits; it must still be alive at the end, and must not have logged a fault of its own."""
+    """A broker with these limits; it must still be alive at the end, and must not have logged a fault of its own.
+
+    `certificate`, with its key, is for the types `mqtts` and `wss`.
+    """
     lines = ["[server]", server, "[limits]"]
     lines += [f"{name} = {json.dumps(value)}" for name, value in limits.items()]
     for type_ in types:
-        lines += ["[[listeners]]", f'type = "{type_}"']
+        lines += ["[[listeners]]", f'type = "{SECURE.get(type_, type_)}"']
         lines.append(f'path = "{folder}/socket"' if type_ == "unix" else "port = 0")
+        if type_ in SECURE and certificate is not None:
+            lines += ["[listeners.tls]", f'certificate = "{certificate[0]}"', f'key = "{certificate[1]}"']
     configuration = folder / "broker.toml"
     configuration.write_text("\n".join(lines) + "\n")
     log = folder / "log"

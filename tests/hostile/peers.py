@@ -6,9 +6,12 @@ What the broker sends to the hostile one is taken apart here by hand, so that no
 from __future__ import annotations
 
 import socket
+import ssl
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.faults.brokers import HTTP_HEAD, frame, read_some
+from tests.authority import authority
+from tests.faults.brokers import HTTP_HEAD, SECURE, frame, read_some
 from tests.hostile.inputs import CONNECTS
 from tests.packets.table import octets
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from tests.faults.brokers import BrokerProcess
 
 PATIENCE = 10.0  # seconds for an answer on a busy machine
+WEBSOCKETS = ("ws", "wss")
 NO_CLOSE = b"-"  # instead of the code of a Close frame
 
 
@@ -30,15 +34,24 @@ class Said(NamedTuple):
     ended: bool
 
 
-class Stranger:
-    """One Network Connection to a listener; over WebSocket behind the handshake, and each `say` is a frame."""
+@cache
+def trusting() -> ssl.SSLContext:
+    """What a Client needs for the certificate of these tests."""
+    return authority().trusting()
 
-    def __init__(self, broker: BrokerProcess, door: str, upgraded: bool = True) -> None:
+
+class Stranger:
+    """One Network Connection to a listener, behind the handshake of its TLS if it has one (before it: `clear`), and over
+    WebSocket behind that one too (before it: not `upgraded`), where each `say` is a frame."""
+
+    def __init__(self, broker: BrokerProcess, door: str, upgraded: bool = True, clear: bool = False) -> None:
         self.websocket = False
         self.socket = broker.connect(door)
         self.socket.settimeout(PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if door == "ws" and upgraded:
+        if door in SECURE and not clear:
+            self.socket = trusting().wrap_socket(self.socket, server_hostname="localhost")
+        if door in WEBSOCKETS and upgraded:
             self.throw(HTTP_HEAD)
             assert self.head().startswith(b"HTTP/1.1 101 ")
 
@@ -65,7 +78,7 @@ class Stranger:
         """Bytes as they are; who has already been refused need not take them."""
         try:
             self.socket.sendall(data)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             return
 
     def leave(self) -> None:

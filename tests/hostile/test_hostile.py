@@ -1,8 +1,8 @@
 """Every hostile input of the tables gets its one answer, and a healthy pair of Clients goes on all the while.
 
-One broker takes all of it: over TCP and WebSocket, in every version of MQTT, several strangers at a time. Among each
-handful of inputs the pair exchanges a message. At the end the process lives, has logged no fault of its own, holds no
-socket more, and little more memory.
+One broker takes all of it: over TCP and WebSocket, with TLS and without, in every version of MQTT, several strangers at
+a time. Among each handful of inputs the pair exchanges a message. At the end the process lives, has logged no fault of
+its own, holds no socket more, and little more memory.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.brokers import MIB, running
-from tests.hostile import table_first, table_frames, table_http, table_packets
+from tests.authority import authority
+from tests.faults.brokers import MIB, SECURE, running
+from tests.hostile import table_first, table_frames, table_http, table_packets, table_tls
 from tests.hostile.inputs import CONNECTS, FirstBytes, Frames, Head, Packets
-from tests.hostile.peers import NO_CLOSE, GoodPair, Said, Stranger, taken_apart
+from tests.hostile.peers import NO_CLOSE, WEBSOCKETS, GoodPair, Said, Stranger, taken_apart
 from tests.packets.table import octets
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def judge_first(broker: BrokerProcess, row: FirstBytes, door: str) -> str:
         if ending(said.payload, 0x20) != row.reason:
             return f"{said.payload[:60].hex(' ')} instead of a CONNACK with 0x{row.reason:02X}"
         said = said._replace(payload=b"")
-    return wrong(said, row.answer, POLICY if door == "ws" else NO_CLOSE, True)
+    return wrong(said, row.answer, POLICY if door in WEBSOCKETS else NO_CLOSE, True)
 
 
 def judge_packets(broker: BrokerProcess, row: Packets, version: int, door: str) -> str:
@@ -101,7 +102,7 @@ def judge_packets(broker: BrokerProcess, row: Packets, version: int, door: str) 
         if ending(said.payload[len(answer) :], 0xE0) != row.reason:
             return f"{said.payload[:60].hex(' ')} instead of a DISCONNECT with 0x{row.reason:02X}"
         said = said._replace(payload=said.payload[: len(answer)])
-    return wrong(said, answer, POLICY if door == "ws" else NO_CLOSE, True)
+    return wrong(said, answer, POLICY if door in WEBSOCKETS else NO_CLOSE, True)
 
 
 def judge_frames(broker: BrokerProcess, row: Frames, connected: bool) -> str:
@@ -164,6 +165,15 @@ def judge_truncated(broker: BrokerProcess, version: int, data: bytes, door: str)
         return wrong(stranger.listen(), b"", NORMAL if door == "ws" else NO_CLOSE, True)
 
 
+def judge_tls(broker: BrokerProcess, row: table_tls.Start, door: str) -> str:
+    with Stranger(broker, door, clear=True, upgraded=False) as stranger:
+        stranger.throw(row.data)
+        stranger.leave()
+        said = stranger.listen().payload
+    alert = len(said) == 7 and said[0] == 21 and said[3:6] == b"\x00\x02\x02"
+    return "" if alert or not said else f"{said[:60].hex(' ')} instead of an alert"
+
+
 def trials(broker: BrokerProcess) -> Iterator[tuple[str, Callable[[], str]]]:
     """The matrix: every input, at every door and in every version where it makes sense."""
     for head in table_http.TABLE:
@@ -184,6 +194,15 @@ def trials(broker: BrokerProcess) -> Iterator[tuple[str, Callable[[], str]]]:
             whole = octets(notation)
             for at in range(1, len(whole)):
                 yield f"{name} cut after {at}, {door}", partial(judge_truncated, broker, version, whole[:at], door)
+    for door in SECURE:
+        for handshake in table_tls.TABLE:
+            yield f"{handshake.name}, {door}", partial(judge_tls, broker, handshake, door)
+        for start in table_first.TABLE:
+            yield f"{start.name}, {door}", partial(judge_first, broker, start, door)
+        for packets in table_packets.TABLE:
+            yield f"{packets.name}, {door}", partial(judge_packets, broker, packets, max(packets.data), door)
+    for head in table_http.TABLE:
+        yield f"{head.name}, wss", partial(judge_head, broker, head, "wss")
 
 
 def judged(trial: tuple[str, Callable[[], str]]) -> str:
@@ -197,7 +216,12 @@ def judged(trial: tuple[str, Callable[[], str]]) -> str:
 
 
 def test_every_hostile_input_gets_its_answer(tmp_path: Path) -> None:
-    with running(tmp_path, ("tcp", "ws", "auto"), handshake_timeout=20) as broker, GoodPair(broker) as pair:
+    certificate = (authority().certificate, authority().key)
+    doors = ("tcp", "ws", "auto", *SECURE)
+    with (
+        running(tmp_path, doors, certificate=certificate, handshake_timeout=20) as broker,
+        GoodPair(broker) as pair,
+    ):
         pair.exchange()
         descriptors = broker.descriptors()
         memory = broker.memory()
@@ -216,8 +240,8 @@ def test_every_hostile_input_gets_its_answer(tmp_path: Path) -> None:
 
 
 def test_the_table_is_large_and_says_why() -> None:
-    rows: list[FirstBytes | Packets | Frames | Head] = list(
-        chain(table_first.TABLE, table_packets.TABLE, table_frames.TABLE, table_http.TABLE)
+    rows: list[FirstBytes | Packets | Frames | Head | table_tls.Start] = list(
+        chain(table_first.TABLE, table_packets.TABLE, table_frames.TABLE, table_http.TABLE, table_tls.TABLE)
     )
     inputs = {(type(row).__name__, str(row.data)) for row in rows}
     names = {(type(row).__name__, row.name) for row in rows}

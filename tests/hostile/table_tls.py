@@ -1,0 +1,62 @@
+"""What comes to a listener with TLS instead of a handshake that can succeed (RFC 8446 and RFC 5246).
+
+All of it is met before a byte of MQTT is read. The answer is one fatal alert (a record of type 21 whose level is 2)
+or a close without a word; in clear text nothing is ever said.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from tests.faults.brokers import HTTP_HEAD
+from tests.hostile.inputs import CONNECTS
+from tests.packets.table import octets
+
+RANDOM: Final = bytes(range(32))
+
+
+class Start(NamedTuple):
+    name: str
+    data: bytes
+    because: str
+
+
+def record(kind: int, body: bytes, version: bytes = b"\x03\x01") -> bytes:
+    return bytes((kind,)) + version + len(body).to_bytes(2, "big") + body
+
+
+def hello(version: bytes = b"\x03\x03", suites: bytes = b"\x13\x01\xc0\x2f", extensions: bytes = b"") -> bytes:
+    """A ClientHello as the body of a record."""
+    body = version + RANDOM + b"\x00" + len(suites).to_bytes(2, "big") + suites + b"\x01\x00"
+    body += len(extensions).to_bytes(2, "big") + extensions if extensions else b""
+    return b"\x01" + len(body).to_bytes(3, "big") + body
+
+
+TABLE: Final = [
+    Start("MQTT in clear text", octets(CONNECTS[5]), "8446 section 5.1: unexpected_message"),
+    Start("HTTP in clear text", HTTP_HEAD, "8446 section 5.1: unexpected_message"),
+    Start("zeros", bytes(1000), "8446 section 5.1: unexpected_message"),
+    Start("noise", bytes(range(255, 0, -1)) * 10, "8446 section 5.1: unexpected_message"),
+    Start("PROXY protocol 1", b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n", "no proxy is trusted"),
+    Start("the greeting of SSH", b"SSH-2.0-OpenSSH_9.6\r\n", "8446 section 5.1: unexpected_message"),
+    Start("SSL 2", b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + bytes(40), "8446 appendix D.5: MUST NOT"),
+    Start("SSL 3", record(22, hello(b"\x03\x00"), b"\x03\x00"), "8446 appendix D.5: MUST NOT"),
+    Start("TLS 1.0", record(22, hello(b"\x03\x01")), "RFC 8996: MUST NOT"),
+    Start("TLS 1.1", record(22, hello(b"\x03\x02")), "RFC 8996: MUST NOT"),
+    Start("no suite", record(22, hello(suites=b"")), "8446 section 4.1.2: decode_error"),
+    Start("half a suite", record(22, hello(suites=b"\x13")), "8446 section 4.1.2: decode_error"),
+    Start("suites without encryption", record(22, hello(suites=b"\x00\x01\x00\x02\x00\x3b")), "7525: MUST NOT"),
+    Start("suites for export", record(22, hello(suites=b"\x00\x03\x00\x06\x00\x08")), "7525: MUST NOT"),
+    Start("RC4", record(22, hello(suites=b"\x00\x04\x00\x05\xc0\x11")), "RFC 7465: MUST NOT"),
+    Start("an extension past the end", record(22, hello(extensions=b"\x00\x10\xff\xff")), "8446 section 4.2"),
+    Start("a handshake that promises 16 MB", record(22, b"\x01\xff\xff\xff" + bytes(100)), "8446 section 4"),
+    Start("a record of 65,535 bytes", b"\x16\x03\x01\xff\xff" + bytes(20_000), "8446 section 5.1: record_overflow"),
+    Start("a record of nothing", record(22, b""), "8446 section 5.1: MUST NOT"),
+    Start("application data first", record(23, b"hello"), "8446 section 5: unexpected_message"),
+    Start("ChangeCipherSpec first", record(20, b"\x01"), "8446 section 5: unexpected_message"),
+    Start("a fatal alert first", record(21, b"\x02\x28"), "8446 section 6: the connection is over"),
+    Start("an alert of three bytes", record(21, b"\x02\x28\x00"), "8446 section 6: decode_error"),
+    Start("a Heartbeat", record(24, b"\x01\x40\x00"), "8446 section 5: an unknown type"),
+    Start("a Finished first", record(22, b"\x14\x00\x00\x0c" + bytes(12)), "8446 section 4: unexpected_message"),
+    Start("a ServerHello", record(22, b"\x02" + hello()[1:]), "8446 section 4: unexpected_message"),
+]
