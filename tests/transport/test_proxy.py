@@ -231,6 +231,24 @@ def test_the_checksum() -> None:
     assert fed(right.replace(b"host", b"hose")).outcome == MALFORMED
 
 
+def test_what_haproxy_writes() -> None:
+    """Recorded from HAProxy 2.6: `send-proxy-v2-ssl-cn` with authority, ciphers and crc32c, behind a certificate."""
+    data = bytes.fromhex(
+        "0d0a0d0a000d0a515549540a2111006e7f0000017f000001df945d6003000404da3ae80200096c6f63616c686f737420004c"
+        "0700000000210007544c5376312e332200056465762d37250005454332353624001165636473612d776974682d5348413235"
+        "36230016544c535f4145535f3235365f47434d5f534841333834"
+    )
+    reader = fed(data + b"\x10")
+    header = reader.header
+    assert header is not None
+    assert (header.source, header.destination) == ("127.0.0.1:57236", "127.0.0.1:23904")
+    assert (header.authority, header.secure, header.common_name) == ("localhost", True, "dev-7")
+    assert reader.rest == b"\x10"
+    for at in range(len(data)):
+        if at != 28:  # the byte that says that there is a checksum
+            assert fed(data[:at] + bytes((data[at] ^ 0x04,)) + data[at + 1 :]).outcome != KNOWN
+
+
 ports = st.integers(0, 65_535)
 
 
