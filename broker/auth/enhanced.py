@@ -40,22 +40,16 @@ class EnhancedAuthentication:
         self._conversation = scram.begin()
         self._peer = peer
         self._subject = subject
-        self._over = False
 
     def go_on(self, data: bytes) -> Answer:
         """The answer to Authentication Data; b"" for none. After a Grant or a Refusal all is refused."""
         answer = self._hear(data)
-        if isinstance(answer, Challenge):
-            return answer
-        self._over = True
         if isinstance(answer, Refusal) and isinstance(self._subject, Grant):
             return Refusal(FOR_DISCONNECT.get(answer.reason, answer.reason), answer.detail)
         return answer
 
     def _hear(self, data: bytes) -> Answer:
         chain, policy, peer, subject = self._chain, self._policy, self._peer, self._subject
-        if self._over:
-            return chain.refuse(NAME, ReasonCode.NOT_AUTHORIZED)
         if policy is not chain.policy:
             return chain.refuse(NAME, ReasonCode.SERVER_BUSY)
         try:

@@ -125,6 +125,12 @@ def test_another_method_is_refused(method: str) -> None:
     assert bench.counts == (0, 1, 0, 0)
 
 
+def test_a_password_is_not_ignored_where_only_scram_takes_one() -> None:
+    bench = Bench(scram=scram(), anonymous=lambda peer: True)
+    assert refused(bench.ask()) == WRONG
+    assert granted(bench.ask(Connect("c"))).principal == ""
+
+
 def test_guesses_by_scram_are_limited() -> None:
     bench = Bench(scram=scram())
     for _ in range(10):
@@ -175,6 +181,18 @@ def test_a_client_proves_itself_again() -> None:
     assert same.data != before
     assert same.principal == "user:alice"
     assert bench.counted("scram") == (2, 0, 0)
+
+
+def test_who_has_proved_himself_again_is_known_for_another_day() -> None:
+    bench = Bench(scram=scram())
+    grant = signed_in(bench)
+    for wait in (80_000, 80_000):
+        bench.clock.wait(wait)
+        one = client()
+        granted(go_on(one, again(bench, grant, first(one))))
+    for number in range(20):
+        bench.failures.failed(HERE, f"user{number}", bench.clock.now)
+    assert signed_in(bench).principal == "user:alice"
 
 
 def test_it_begins_with_nothing_too() -> None:

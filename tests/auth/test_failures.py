@@ -56,6 +56,12 @@ def test_being_refused_is_no_failure() -> None:
     assert not failures.limited(HERE, "alice", 60.0)
 
 
+def test_a_long_peace_is_no_credit() -> None:
+    failures = Failures()
+    guess(failures, HERE, "alice", 0.0)
+    assert guesses(failures, 40, HERE, "alice", 3600.0) == 10
+
+
 def test_a_success_does_not_empty_the_address() -> None:
     failures = Failures()
     assert guesses(failures, 9, HERE, "bob") == 9
