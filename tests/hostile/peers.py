@@ -41,8 +41,8 @@ def trusting() -> ssl.SSLContext:
 
 
 class Stranger:
-    """One Network Connection to a listener, behind the handshake of its TLS if it has one (before it: `clear`), and over
-    WebSocket behind that one too (before it: not `upgraded`), where each `say` is a frame."""
+    """One Network Connection to a listener, behind the handshake of its TLS if it has one (before it: `clear`), and
+    over WebSocket behind that one too (before it: not `upgraded`), where each `say` is a frame."""
 
     def __init__(self, broker: BrokerProcess, door: str, upgraded: bool = True, clear: bool = False) -> None:
         self.websocket = False

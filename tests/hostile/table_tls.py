@@ -16,9 +16,12 @@ RANDOM: Final = bytes(range(32))
 
 
 class Start(NamedTuple):
+    """`alert` is the description of the alert; 0 where any will do, or none."""
+
     name: str
     data: bytes
     because: str
+    alert: int = 0
 
 
 def record(kind: int, body: bytes, version: bytes = b"\x03\x01") -> bytes:
@@ -41,16 +44,26 @@ TABLE: Final = [
     Start("the greeting of SSH", b"SSH-2.0-OpenSSH_9.6\r\n", "8446 section 5.1: unexpected_message"),
     Start("SSL 2", b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + bytes(40), "8446 appendix D.5: MUST NOT"),
     Start("SSL 3", record(22, hello(b"\x03\x00"), b"\x03\x00"), "8446 appendix D.5: MUST NOT"),
-    Start("TLS 1.0", record(22, hello(b"\x03\x01")), "RFC 8996: MUST NOT"),
-    Start("TLS 1.1", record(22, hello(b"\x03\x02")), "RFC 8996: MUST NOT"),
+    Start("TLS 1.0", record(22, hello(b"\x03\x01")), "RFC 8996: MUST NOT; protocol_version", 70),
+    Start("TLS 1.1", record(22, hello(b"\x03\x02")), "RFC 8996: MUST NOT; protocol_version", 70),
     Start("no suite", record(22, hello(suites=b"")), "8446 section 4.1.2: decode_error"),
     Start("half a suite", record(22, hello(suites=b"\x13")), "8446 section 4.1.2: decode_error"),
-    Start("suites without encryption", record(22, hello(suites=b"\x00\x01\x00\x02\x00\x3b")), "7525: MUST NOT"),
-    Start("suites for export", record(22, hello(suites=b"\x00\x03\x00\x06\x00\x08")), "7525: MUST NOT"),
-    Start("RC4", record(22, hello(suites=b"\x00\x04\x00\x05\xc0\x11")), "RFC 7465: MUST NOT"),
+    Start(
+        "suites without encryption",
+        record(22, hello(suites=b"\x00\x01\x00\x02\x00\x3b")),
+        "RFC 9325: MUST NOT; handshake_failure",
+        40,
+    ),
+    Start(
+        "suites for export",
+        record(22, hello(suites=b"\x00\x03\x00\x06\x00\x08")),
+        "RFC 9325: MUST NOT; handshake_failure",
+        40,
+    ),
+    Start("RC4", record(22, hello(suites=b"\x00\x04\x00\x05\xc0\x11")), "RFC 7465: MUST NOT; handshake_failure", 40),
     Start("an extension past the end", record(22, hello(extensions=b"\x00\x10\xff\xff")), "8446 section 4.2"),
     Start("a handshake that promises 16 MB", record(22, b"\x01\xff\xff\xff" + bytes(100)), "8446 section 4"),
-    Start("a record of 65,535 bytes", b"\x16\x03\x01\xff\xff" + bytes(20_000), "8446 section 5.1: record_overflow"),
+    Start("a record of 65,535 bytes", b"\x16\x03\x01\xff\xff" + bytes(20_000), "8446 section 5.1: record_overflow", 22),
     Start("a record of nothing", record(22, b""), "8446 section 5.1: MUST NOT"),
     Start("application data first", record(23, b"hello"), "8446 section 5: unexpected_message"),
     Start("ChangeCipherSpec first", record(20, b"\x01"), "8446 section 5: unexpected_message"),

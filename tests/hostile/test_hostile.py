@@ -170,8 +170,9 @@ def judge_tls(broker: BrokerProcess, row: table_tls.Start, door: str) -> str:
         stranger.throw(row.data)
         stranger.leave()
         said = stranger.listen().payload
-    alert = len(said) == 7 and said[0] == 21 and said[3:6] == b"\x00\x02\x02"
-    return "" if alert or not said else f"{said[:60].hex(' ')} instead of an alert"
+    alert = said[6] if len(said) == 7 and said[0] == 21 and said[3:6] == b"\x00\x02\x02" else -1
+    right = alert == row.alert if row.alert else alert > 0 or not said
+    return "" if right else f"{said[:60].hex(' ')} instead of alert {row.alert}"
 
 
 def trials(broker: BrokerProcess) -> Iterator[tuple[str, Callable[[], str]]]:
