@@ -28,7 +28,7 @@ bind_option = click.option(
     "binds",
     multiple=True,
     metavar="URL",
-    help="Listen here and nowhere else: tcp://, ws://, auto://HOST:PORT or unix:PATH. May be repeated.",
+    help="Listen here and nowhere else: tcp://, ws://, auto://, mqtts://, wss://HOST:PORT, unix:PATH. May be repeated.",
 )
 
 data_option = click.option("--data", metavar="DIR", help="The data folder, as for broker serve.")

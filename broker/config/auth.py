@@ -12,9 +12,9 @@ from broker.config import kinds
 from broker.config.kinds import Count, Seconds
 from broker.config.table import Table
 
-METHODS: Final = ("certificate", "password", "jwt", "http")  # in the order in which they are asked by default
+METHODS: Final = ("certificate", "jwt", "password", "http")  # in the order in which they are asked by default
 
-_Method = Literal["certificate", "password", "jwt", "http"]
+_Method = Literal["certificate", "jwt", "password", "http"]
 _Methods = Annotated[
     tuple[_Method, ...], Field(min_length=1), BeforeValidator(kinds.split), AfterValidator(kinds.distinct)
 ]
@@ -149,8 +149,8 @@ class AuthConfig(Table):
 
     methods: _Methods | None = Field(
         default=None,
-        description="Methods that are asked, in this order; when not set, all that are set up: certificate, password, "
-        "jwt, http.",
+        description="Methods that are asked, in this order; when not set, all that are set up: certificate, jwt, "
+        "password, http.",
         examples=[["certificate", "password"]],
         json_schema_extra=kinds.without_null,
     )

@@ -218,13 +218,14 @@ def access_problems(config: Config, authenticated: bool) -> list[Problem]:
         else:
             proxied = listener.proxy_protocol or listener.trusted_proxies
             reach = "a proxy leads here" if proxied else f"{listener.host} is reached from other machines"
-            found.append(
-                Problem(
-                    ((*loc, "host"), allow, (*loc, "trusted_proxies"), (*loc, "type"), ("auth",)),
-                    f"{reach}, and there is no authentication",
-                    (_ask_for_passwords(), Cure("to let in everybody all the same", allow, "true")),
+            cures = [_ask_for_passwords(), Cure("to let in everybody all the same", allow, "true")]
+            if listener.tls is not None and listener.tls.client_ca is not None:
+                cure = Cure(
+                    "to know Clients by the common names of their certificates", (*loc, "tls", "user_name"), '"cn"'
                 )
-            )
+                cures.insert(0, cure)
+            involves = ((*loc, "host"), allow, (*loc, "trusted_proxies"), (*loc, "type"), (*loc, "tls"), ("auth",))
+            found.append(Problem(involves, f"{reach}, and there is no authentication", tuple(cures)))
     return found
 
 

@@ -86,7 +86,8 @@ class FileOrigin:
     def remedy(self, cure: Cure) -> str:
         line = f"    {cure.loc[-1]} = {cure.value}"
         if cure.loc[0] == "listeners":
-            return indent(f"{cure.purpose}, add to this table:\n{line}")
+            table = "this table" if len(cure.loc) == 3 else title(path_of(cure.loc[:-1]))
+            return indent(f"{cure.purpose}, add to {table}:\n{line}")
         return indent(f"{cure.purpose}, add to the file:\n    {title(path_of(cure.loc[:-1]))}\n{line}")
 
 
@@ -131,7 +132,8 @@ class BindOrigin:
         if cure.loc[0] != "listeners":
             return _variable_remedy(cure)
         joint = "&" if "?" in self.text else "?"
-        return indent(f"{cure.purpose}, write:\n    --bind '{self.text}{joint}{cure.loc[-1]}={cure.value}'")
+        value = cure.value.strip('"')  # of TOML
+        return indent(f"{cure.purpose}, write:\n    --bind '{self.text}{joint}{cure.loc[-1]}={value}'")
 
 
 class DataOrigin:

@@ -7,6 +7,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 from click.testing import CliRunner, Result
 
 from broker.cli.config import check_config, config
@@ -54,6 +55,23 @@ def test_show_with_everything(tmp_path: Path) -> None:
     }
     assert f"# {path}:2" in result.stdout
     assert "# BROKER_LIMITS__TOPIC_LEVELS" in result.stdout
+
+
+def test_show_of_a_secure_bind_says_where_the_key_is_and_not_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "server.pem"
+    path.touch(0o600)
+    path.write_bytes(trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.bytes())
+    result = run(config, "show", "--bind", f"mqtts://127.0.0.1?certificate={path}")
+    assert result.exit_code == 0
+    (listener,) = tomllib.loads(result.stdout)["listeners"]
+    assert (listener["port"], listener["tls"]["key"]) == (8883, str(path))
+    assert "PRIVATE" not in result.stdout
+
+
+def test_show_of_a_bind_without_its_certificate() -> None:
+    result = run(config, "show", "--bind", "wss://127.0.0.1?certificate=/no/such")
+    assert result.exit_code == 2
+    assert "--bind wss://127.0.0.1?certificate=/no/such: /no/such cannot be read" in result.stderr
 
 
 def test_show_with_a_data_folder() -> None:

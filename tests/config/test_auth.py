@@ -56,7 +56,7 @@ def test_without_a_word_there_is_none() -> None:
     [
         ({"password_file": "p"}, {}, ("password",)),
         ({"http": {"url": "https://x"}}, {}, ("http",)),
-        ({"jwt": {"key_file": "k", "algorithms": ["RS256"]}, "password_file": "p"}, {}, ("password", "jwt")),
+        ({"jwt": {"key_file": "k", "algorithms": ["RS256"]}, "password_file": "p"}, {}, ("jwt", "password")),
         ({"password_file": "p"}, {"tls": NAMED}, ("certificate", "password")),
         ({"password_file": "p", "methods": ["password", "certificate"]}, {"tls": NAMED}, ("password", "certificate")),
         ({"password_file": "p", "http": {"url": "https://x"}, "methods": "http"}, {}, ("http",)),

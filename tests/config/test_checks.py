@@ -147,6 +147,17 @@ def test_access_names_the_listener_and_the_cure() -> None:
     assert access_problems(config, authenticated=True) == []
 
 
+def test_a_listener_that_asks_for_certificates_may_take_names_from_them() -> None:
+    tls = {"certificate": "c", "client_ca": "a"}
+    config = Config.model_validate({"listeners": [{"type": "tcp", "host": "::", "tls": tls}]})
+    (problem,) = access_problems(config, authenticated=False)
+    assert [dotted(cure.loc) for cure in problem.cures] == [
+        "listeners[0].tls.user_name",
+        "auth.password_file",
+        "listeners[0].allow_anonymous",
+    ]
+
+
 def test_problems_found_by_hand_built_configurations_are_raised() -> None:
     with pytest.raises(ValueError, match=r"listeners\[1\]\.port: listeners\[0\] has the address"):
         Config(listeners=[ListenerConfig(type="tcp"), ListenerConfig(type="auto")])

@@ -320,6 +320,15 @@ def test_remedies_speak_the_language_of_the_source(tmp_path: Path) -> None:
     assert "--bind 'tcp://x?name=a&allow_anonymous=true'" in BindOrigin("tcp://x?name=a", 0).remedy(cure)
 
 
+def test_remedies_in_a_table_of_the_listener(tmp_path: Path) -> None:
+    cure = Cure("to know", ("listeners", 0, "tls", "user_name"), '"cn"')
+    in_file = read(written(tmp_path, '[[listeners]]\ntype = "tcp"\n'), {}).origin(("listeners", 0, "type"))
+    assert in_file is not None
+    assert in_file.remedy(cure) == '    to know, add to [listeners.tls]:\n        user_name = "cn"'
+    assert EnvironmentOrigin("BROKER_X", 0).remedy(cure).endswith("BROKER_LISTENERS__0__TLS__USER_NAME=cn")
+    assert BindOrigin("mqtts://x?key=k", 0).remedy(cure).endswith("--bind 'mqtts://x?key=k&user_name=cn'")
+
+
 def test_remedies_in_another_table(tmp_path: Path) -> None:
     cure = Cure("to ask", ("store", "path"), '"/x"')
     in_file = read(written(tmp_path, '[[listeners]]\ntype = "tcp"\n'), {}).origin(("listeners", 0, "type"))
