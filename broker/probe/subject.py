@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from ssl import SSLError
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from broker.client.announced import Announced
 from broker.client.errors import CannotConnect
-from broker.client.tls import Tls
+from broker.client.tls import Tls, explain
 from broker.client.transport import connect_stream
 from broker.packets.types import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, NO_PROPERTIES, Connack
 from broker.probe import strangers
@@ -121,7 +122,9 @@ async def open_stream(
             handshake.feed(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         await trio.aclose_forcefully(stream)
-        raise HandshakeRefused(0, "the connection broke off before the answer") from error
+        cause = error.__cause__
+        why = explain(cause) if isinstance(cause, SSLError) else "the connection broke off before the answer"
+        raise HandshakeRefused(0, why) from error
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise

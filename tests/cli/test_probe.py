@@ -213,6 +213,9 @@ def test_behind_tls(command: Command, behind_tls: Secured) -> None:
     result = command(*words[:-2], *ours)
     assert result.exit_code == 4
     assert "an authority that is unknown here" in " ".join(result.stdout.split())
+    result = command(*words)
+    assert result.exit_code == 4
+    assert "the Server wants a certificate of ours: --cert and --key" in " ".join(result.stdout.split())
 
 
 def test_a_path_without_a_websocket(command: Command, served: Served) -> None:
