@@ -6,11 +6,15 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from broker.packets.topics import matches
 from tests.core.parts import connect, new_broker, session_of, subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+pytestmark = pytest.mark.build("plain")  # two walks are compared, which a compiler speeds up unequally
 
 DEPTH = 11
 
