@@ -11,7 +11,6 @@ written by whom it likes.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -56,7 +55,6 @@ def forwarded(headers: Mapping[str, str], peer_address: str, trusted_proxies: Ne
     return Forwarded(address, scheme, host if host_and_port(host) is not None else "")
 
 
-@lru_cache(maxsize=1024)
 def trusted(address: str, networks: Networks) -> bool:
     """Whether a peer, as transports name it ("192.0.2.1:4711", "unix"), stands in one of the `networks`.
 
