@@ -86,7 +86,8 @@ def server(folder: Path, names: tuple[str, ...], force: bool) -> None:
         "[listeners.tls]\n"
         f"certificate = {_quoted(here / 'server.crt')}\n"
         f"key = {_quoted(here / 'server.key')}\n"
-        f"client_ca = {_quoted(here / 'ca.crt')}  # whose client certificates are taken",
+        f"client_ca = {_quoted(here / 'ca.crt')}  # whose client certificates are taken\n"
+        "require_client_certificate = false  # true refuses whoever has none",
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.cli import authority, certs
+from broker.config import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,11 @@ def test_a_server_with_its_lines_for_the_configuration(command: Command, folder:
         "certificate": str(folder / "server.crt"),
         "key": str(folder / "server.key"),
         "client_ca": str(folder / "ca.crt"),
+        "require_client_certificate": False,
     }
+    file = folder / "broker.toml"
+    file.write_text(result.stdout)
+    assert load(file, {}).listeners[0].label == "mqtts://127.0.0.1:8883"
     (shown,) = authority.read_certificates(folder / "server.crt")
     assert shown.names == ("localhost", "127.0.0.1", "::1")
     assert "--force writes over it" in command("certs", "server", str(folder), "other").stderr
