@@ -1,0 +1,248 @@
+"""Authentication and roles as a configuration writes them, through a broker that listens: who comes in, and to what."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+import trio
+from scramp import ScramClient  # type: ignore[import-untyped]
+
+import broker
+from broker.auth.hashing import Argon2id
+from broker.auth.methods import AccessError
+from broker.config import Config
+from broker.packets.reasons import ReasonCode
+from broker.packets.types import MQTT_5_0, Auth, Connack, Connect, Disconnect, Properties, Publish
+from tests.authority import NAME, authority
+from tests.scripted import Peer, WebSocketStream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from broker.server import Server
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+ANN = Argon2id.make(b"secret").text
+WRONG = ReasonCode.BAD_USER_NAME_OR_PASSWORD
+REFUSED = ReasonCode.NOT_AUTHORIZED
+
+STREAMS: list[trio.abc.Stream] = []  # of the test that runs
+
+
+@asynccontextmanager
+async def serving(listeners: list[dict[str, Any]] | None = None, **tables: Any) -> AsyncIterator[Server]:
+    """A broker with these listeners, on any port of this machine."""
+    given = [{"host": "127.0.0.1", "port": 0, **each} for each in listeners or [{"type": "tcp"}]]
+    config = Config.model_validate({"listeners": given, "server": {"shutdown_timeout": 0.05}, **tables})
+    with trio.fail_after(30):
+        async with broker.serve(config) as server:
+            try:
+                yield server
+            finally:
+                while STREAMS:
+                    await trio.aclose_forcefully(STREAMS.pop())
+
+
+async def to(
+    server: Server, number: int = 0, shown: tuple[Path, Path] | None = None, target: str = "", origin: str = ""
+) -> Peer:
+    """A new connection, in TLS where the listener speaks it, with the certificate that is `shown`."""
+    listener = server.listeners[number]
+    stream: trio.abc.Stream = await trio.open_tcp_stream(listener.host, listener.port)
+    STREAMS.append(stream)
+    if listener.tls is not None:
+        stream = trio.SSLStream(stream, authority().trusting(shown), server_hostname=NAME, https_compatible=True)
+    if listener.type == "ws":
+        websocket = WebSocketStream(stream, listener.url.removesuffix("/mqtt") + (target or "/mqtt"))
+        await websocket.open()
+        stream = websocket
+    return Peer(stream, MQTT_5_0)
+
+
+async def answer(peer: Peer, user_name: str | None = None, password: bytes | None = None, name: str = "c") -> int:
+    """The Reason Code of the CONNACK."""
+    await peer.send(Connect(name, MQTT_5_0, True, 0, user_name, password))
+    connack = await peer.expect(Connack)
+    return connack.reason
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> dict[str, Any]:
+    """`[auth]` with the password file of ann and bob."""
+    file = tmp_path / "users"
+    file.touch(mode=0o600)
+    file.write_text(f"ann:{ANN}\nbob:{ANN}\n")
+    return {"password_file": file}
+
+
+async def test_passwords(users: Mapping[str, Any]) -> None:
+    async with serving(auth=users) as server:
+        for user_name, password, reason in (
+            ("ann", b"secret", 0),
+            ("ann", b"secret", 0),
+            ("ann", b"Secret", WRONG),
+            ("eve", b"secret", WRONG),
+            (None, None, REFUSED),
+        ):
+            assert await answer(await to(server), user_name, password) == reason, user_name
+
+
+async def test_nobody_comes_in_unasked_where_it_is_not_said(users: Mapping[str, Any]) -> None:
+    listeners: list[dict[str, Any]] = [{"type": "tcp"}, {"type": "ws"}, {"type": "tcp", "allow_anonymous": True}]
+    async with serving(listeners, auth=users) as server:
+        assert [await answer(await to(server, number)) for number in range(3)] == [REFUSED, REFUSED, 0]
+        assert await answer(await to(server, 2), "ann", b"wrong") == WRONG, "who gives a name has to prove it"
+
+
+async def test_a_session_is_its_users(users: Mapping[str, Any]) -> None:
+    async with serving(auth=users) as server:
+        first = await to(server)
+        assert await answer(first, "ann", b"secret") == 0
+        assert await answer(await to(server), "bob", b"secret") == REFUSED
+        await first.quiet()
+        assert await answer(await to(server), "ann", b"secret") == 0
+        disconnect = await first.expect(Disconnect)
+        assert disconnect.reason == ReasonCode.SESSION_TAKEN_OVER
+
+
+async def test_guesses_are_limited(users: Mapping[str, Any]) -> None:
+    async with serving(auth={**users, "failures_per_minute": 2}) as server:
+        reasons = [await answer(await to(server), "ann", b"guess") for _ in range(4)]
+        assert reasons[:2] == [WRONG, WRONG]
+        assert reasons[-1] == ReasonCode.CONNECTION_RATE_EXCEEDED
+
+
+async def test_roles(users: Mapping[str, Any]) -> None:
+    roles = [
+        {"name": "all", "users": ["ann"], "allow_publish": ["#"], "allow_subscribe": ["#"]},
+        {"name": "own", "users": ["bob"], "allow_publish": ["home/%u/#"], "allow_subscribe": ["home/%u/#"]},
+    ]
+    async with serving(auth=users, roles=roles) as server:
+        ann, bob = await to(server), await to(server)
+        assert await answer(ann, "ann", b"secret", "a") == 0
+        assert await answer(bob, "bob", b"secret", "b") == 0
+        assert await bob.subscribe("#", "home/#", "home/bob/+") == [REFUSED, REFUSED, 0]
+        assert await bob.publish("home/ann/x", b"", 1) == REFUSED
+        assert await ann.publish("home/x", b"not his", 1) == ReasonCode.NO_MATCHING_SUBSCRIBERS
+        assert await ann.publish("home/bob/x", b"his", 1) == 0
+        received = await bob.expect(Publish)
+        assert (received.topic, received.payload) == ("home/bob/x", b"his")
+        await bob.quiet()
+
+
+async def test_roles_of_those_who_are_not_asked() -> None:
+    roles = [{"name": "guests", "users": ["anonymous"], "allow_subscribe": ["news/#"]}]
+    async with serving(roles=roles) as server:
+        guest = await to(server)
+        assert await answer(guest, "any", b"name") == 0
+        assert await guest.subscribe("news/+", "private") == [0, REFUSED]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "ws"])
+async def test_certificates(kind: str) -> None:
+    made = authority()
+    tls = {"certificate": made.certificate, "key": made.key, "client_ca": made.ca_file, "user_name": "cn"}
+    roles = [{"name": "own", "users": ["*"], "allow_publish": ["%u/#"]}]
+    async with serving([{"type": kind, "tls": tls}], roles=roles) as server:
+        peer = await to(server, shown=made.client("ann"))
+        assert await answer(peer) == 0
+        assert await peer.publish("ann/x", b"", 1) == ReasonCode.NO_MATCHING_SUBSCRIBERS
+        assert await peer.publish("bob/x", b"", 1) == REFUSED
+        assert await answer(await to(server, shown=made.client("bob")), "ann") == WRONG
+        with pytest.raises((trio.BrokenResourceError, AssertionError)):
+            await answer(await to(server))
+
+
+def token(**claims: Any) -> bytes:
+    return jwt.encode({"sub": "ann", "exp": time.time() + 60, **claims}, SECRET, "HS256").encode()
+
+
+async def test_tokens(tmp_path: Path, users: Mapping[str, Any]) -> None:
+    key = tmp_path / "key"
+    key.touch(mode=0o600)
+    key.write_bytes(SECRET + b"\n")
+    settings = {"key_file": key, "algorithms": ["HS256"], "query_parameter": "token", "leeway": 0}
+    async with serving([{"type": "tcp"}, {"type": "ws"}], auth={**users, "jwt": settings}) as server:
+        assert await answer(await to(server), None, token()) == 0
+        assert await answer(await to(server), "ann", token()) == 0
+        assert await answer(await to(server), "ann", b"secret") == 0, "and passwords beside them"
+        assert await answer(await to(server), "bob", token()) == WRONG
+        assert await answer(await to(server), None, token(exp=time.time() - 60)) == REFUSED
+        assert await answer(await to(server), None, token()[:-4] + b"AAAA") == WRONG
+        assert await answer(await to(server, 1, target=f"/mqtt?token={token().decode()}")) == 0
+        assert await answer(await to(server, 1)) == REFUSED
+        short = await to(server)
+        assert await answer(short, None, token(exp=time.time() + 1)) == 0
+        disconnect = await short.expect(Disconnect)
+        assert disconnect.reason == REFUSED
+
+
+async def test_scram(tmp_path: Path) -> None:
+    stored = scram_line("ann", "secret")
+    file = tmp_path / "users"
+    file.touch(mode=0o600)
+    file.write_text(stored)
+    async with serving(auth={"password_file": file, "scram": True}) as server:
+        peer = await to(server)
+        client = ScramClient(["SCRAM-SHA-256"], "ann", "secret")
+        await peer.send(Connect("c", MQTT_5_0, True, 0, properties=enhanced(client.get_client_first())))
+        challenge = await peer.expect(Auth)
+        assert challenge.reason == ReasonCode.CONTINUE_AUTHENTICATION
+        client.set_server_first(said(challenge))
+        await peer.send(Auth(ReasonCode.CONTINUE_AUTHENTICATION, enhanced(client.get_client_final())))
+        connack = await peer.expect(Connack)
+        assert connack.reason == 0
+        client.set_server_final(said(connack))  # who raises if the Server does not know the password
+
+
+def scram_line(name: str, password: str) -> str:
+    import base64
+
+    from scramp import ScramMechanism
+
+    salt, stored, server, iterations = ScramMechanism("SCRAM-SHA-256").make_auth_info(password)
+    fields = [base64.b64encode(each).decode() for each in (salt, stored, server)]
+    return f"{name}:{ANN}:$scram-sha-256${iterations}${fields[0]}${fields[1]}${fields[2]}\n"
+
+
+def enhanced(text: str) -> Properties:
+    values = Properties()
+    values.authentication_method = "SCRAM-SHA-256"
+    values.authentication_data = text.encode()
+    return values
+
+
+def said(packet: Auth | Connack) -> str:
+    data = packet.properties.authentication_data
+    assert data is not None
+    return data.decode()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("", "no user"), ("ann\n", "users:1"), (f"ann:{ANN}\nann:{ANN}\n", "users:2"), (None, "No such file")],
+)
+async def test_a_file_that_is_not_right_lets_nobody_in(tmp_path: Path, content: str | None, why: str) -> None:
+    file = tmp_path / "users"
+    if content is not None:
+        file.touch(mode=0o600)
+        file.write_text(content)
+    with pytest.raises(AccessError, match=why):
+        async with serving(auth={"password_file": file}):
+            pytest.fail("it listens")
+
+
+async def test_a_pattern_that_is_none_lets_nobody_in() -> None:
+    with pytest.raises(AccessError, match="deny_publish"):
+        async with serving(roles=[{"name": "r", "users": ["*"], "deny_publish": ["a/\ufffe"]}]):
+            pytest.fail("it listens")
+
+
+async def test_a_service_that_cannot_be_reached_lets_nobody_in() -> None:
+    async with serving(auth={"http": {"url": "http://127.0.0.1:9/", "timeout": 2}}) as server:
+        assert await answer(await to(server), "ann", b"secret") == ReasonCode.SERVER_UNAVAILABLE
