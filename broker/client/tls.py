@@ -102,7 +102,6 @@ class Tls:
             _show(context, Path(self.certificate), self.key, self.key_password)
         return context
 
-
     def ready(self, endpoint: Endpoint) -> Tls:
         """The same, with its context made: for many Network Connections to `endpoint`. ValueError as `make_context`."""
         return replace(self, context=self.make_context(endpoint))

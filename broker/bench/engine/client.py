@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.bench.engine.receiver import packet_end
 from broker.bench.engine.upgrade import Opening, Upgrade
+from broker.bench.engine.words import in_words, refusal
 from broker.bench.errors import BenchError, CannotConnect, Refused
 from broker.packets.decode import Decoder, DecoderLimits
 from broker.packets.encode import PINGREQ_PACKET, encode
@@ -56,33 +57,6 @@ READ_BYTES: Final = 64 * 1024  # more costs a page fault for each 4 KiB of it, a
 READ_MORE_BYTES: Final = 256 * 1024  # where a packet is longer than that
 ANY: Final = 1 << 40  # bytes or fragments of a WebSocket message: MQTT bounds its packets itself
 SUBSCRIBE_IDENTIFIER: Final = 1
-
-_ADVICE: Final = {
-    ReasonCode.UNSUPPORTED_PROTOCOL_VERSION: "choose another version of MQTT",
-    ReasonCode.BAD_USER_NAME_OR_PASSWORD: "check user name and password",
-    ReasonCode.NOT_AUTHORIZED: "give a user name and password that may do this",
-    ReasonCode.CLIENT_IDENTIFIER_NOT_VALID: "choose another prefix for the Client Identifiers",
-    ReasonCode.QUOTA_EXCEEDED: "the broker has a limit; use fewer clients",
-    ReasonCode.SERVER_BUSY: "use fewer clients, or let them connect more slowly",
-    ReasonCode.SERVER_UNAVAILABLE: "use fewer clients, or let them connect more slowly",
-    ReasonCode.CONNECTION_RATE_EXCEEDED: "let them connect more slowly",
-}
-
-
-def refusal(what: str, reason: int, detail: str = "") -> Refused:
-    """The error for a Reason Code of 0x80 or more, with what can be done about it."""
-    code = ReasonCode(reason)
-    advice = _ADVICE.get(code, "")
-    return Refused(f"the broker refused {what}: {ProtocolError(code, detail)}{f' ({advice})' if advice else ''}")
-
-
-def in_words(error: OSError) -> str:
-    """What happened to a socket."""
-    if not isinstance(error, ssl.SSLError):
-        return os.strerror(error.errno or 0)
-    from broker.client.tls import explain  # with it comes Trio, which nothing else needs here
-
-    return explain(error)
 
 
 class CountingFrames(FrameDecoder):

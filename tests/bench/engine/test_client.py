@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.bench.engine.client import READY, SECURING, Client, CountingFrames, Network, refusal
+from broker.bench.engine.client import READY, SECURING, Client, CountingFrames, Network
 from broker.bench.engine.tally import Tally
 from broker.bench.engine.upgrade import Opening
 from broker.bench.errors import CannotConnect, Refused
@@ -165,10 +165,6 @@ def test_frames_are_counted_however_they_are_cut() -> None:
     data = binary_frames(bytes(1000), 100) + ping_frame(b"x")
     got = b"".join(frames.feed(data[at : at + 7]) for at in range(0, len(data), 7))
     assert (got, frames.count) == (bytes(1000), 11)
-
-
-def test_a_reason_that_has_no_advice_is_told_all_the_same() -> None:
-    assert str(refusal("this", ReasonCode.BANNED, "bye")) == "the broker refused this: 0x8A banned: bye"
 
 
 # -- TLS
