@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.config import ConfigError, load, load_with_sources, parse_bind
-from broker.config.settings import TABLES, title
+from broker.config import ConfigError, Mistake, load, load_with_sources, parse_bind
+from broker.config.settings import LISTS, TABLES, title
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -322,6 +324,60 @@ def test_mistakes_in_variables_and_binds_together() -> None:
         "--bind tcp://x:y: is no address: port could not be cast to integer value as 'y'",
         '--bind unix:/x?mode=rw: mode must be an octal number such as 0o660 or "660", not "rw"',
     ]
+
+
+VALUES = [
+    "5",
+    "-1",
+    '"x"',
+    '""',
+    "true",
+    "[]",
+    '["a"]',
+    "[1]",
+    "[[1]]",
+    "{}",
+    "{ a = 1 }",
+    "[{}]",
+    "1.5",
+    '"::"',
+    "nan",
+]
+
+
+def any_table(path: tuple[str, ...], luck: random.Random) -> str:
+    """A table with some of its keys, many of them with values that they cannot have."""
+    pairs = ["unknwn = 1"] if luck.random() < 0.1 else []
+    for name, field in TABLES[path].model_fields.items():
+        below = (*path, name)
+        if luck.random() < 0.6:
+            continue
+        value = luck.choice(VALUES)
+        if below in LISTS and luck.random() < 0.8:
+            value = f"[{', '.join(any_table(below, luck) for _ in range(luck.randint(0, 3)))}]"
+        elif below in TABLES and luck.random() < 0.8:
+            value = any_table(below, luck)
+        elif field.examples and luck.random() < 0.5:
+            value = json.dumps(field.examples[0])
+        pairs.append(f"{name} = {value}")
+    return f"{{ {', '.join(pairs)} }}" if path else "\n".join(pairs)
+
+
+def test_whatever_a_file_says_it_is_used_or_its_mistakes_are_told(tmp_path: Path) -> None:
+    luck = random.Random(5)
+    told: list[Mistake] = []
+    used = 0
+    for _ in range(100):
+        path = written(tmp_path, any_table((), luck))
+        try:
+            load(path, {})
+            used += 1
+        except ConfigError as error:
+            told += error.mistakes
+    assert used < 100 < len(told)
+    for mistake in told:
+        assert mistake.message
+        assert mistake.where.startswith(str(tmp_path / "broker.toml"))
 
 
 # -- Who may connect
