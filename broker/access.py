@@ -13,7 +13,7 @@ import trio
 
 from broker.auth.callback import HttpMethod
 from broker.auth.certificates import CertificateMethod
-from broker.auth.chain import Chain
+from broker.auth.chain import PRINCIPAL, Chain
 from broker.auth.failures import Failures
 from broker.auth.hashing import Hasher
 from broker.auth.jwt import JwtMethod, Key
@@ -23,13 +23,16 @@ from broker.auth.roles import PolicyError, policy
 from broker.auth.scram import Scram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from broker.auth.methods import Denied, Identity, Method
     from broker.auth.scram import Verifier
-    from broker.config import Config
+    from broker.config import Config, ListenerConfig
+    from broker.core.grants import Grant
     from broker.core.ports import Peer
+    from broker.core.session import Session
     from broker.packets.types import Connect
+    from broker.transport.listeners import Listener
 
 
 class Certificates:
@@ -48,39 +51,67 @@ class Certificates:
 class Access:
     """See the module. Raises AccessError.
 
-    `opened` tells it of the listeners, which let nobody in before: what they allow goes by their URLs.
+    `opened` tells it of the listeners, which let nobody in before: what they allow goes by their URLs. One that is to
+    take the place of `old` is told of them too, and then to `follow` it.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, old: Access | None = None) -> None:
+        self.config = config
         self._http: HttpMethod | None = None
         self._anonymous: set[str] = set()
         self._certificates = Certificates()
         self._passwords: PasswordMethod | None = None
         auth = config.auth
-        self._hasher = Hasher(auth.hashing_at_once, remembered_for=auth.password_cache)
+        same = old is not None and _hashing(old.config) == _hashing(config)
+        fresh = Hasher(auth.hashing_at_once, remembered_for=auth.password_cache)
+        self._hasher: Hasher = old._hasher if old is not None and same else fresh  # it remembers by the hashes
         try:
-            roles = policy(config.roles)
-            methods = [self._method(config, name) for name in config.auth_methods]
+            self._roles = policy(config.roles)
+            self._methods = [self._method(config, name) for name in config.auth_methods]
+            self._scram = Scram(self._verifier) if auth.scram and self._passwords is not None else None
         except (PolicyError, PasswordFileError, OSError, ValueError, ModuleNotFoundError) as error:
             raise AccessError(str(error)) from None
         self.authenticator = Chain(
-            methods,
-            roles.grant_to,
-            lambda peer: peer.listener in self._anonymous,
+            self._methods,
+            self._roles.grant_to,
+            self._lets_in,
             Failures(auth.failures_per_minute, auth.failures_per_minute),
             time.time,
             trio.current_time,
-            Scram(self._verifier) if auth.scram and self._passwords is not None else None,
+            self._scram,
             auth.timeout,
         )
 
-    def opened(self, config: Config, urls: list[str]) -> None:
-        """The listeners of `config` are open, at these URLs."""
-        for listener, url in zip(config.listeners, urls, strict=True):
-            if listener.anonymous_allowed:
-                self._anonymous.add(url)
-            if listener.tls is not None and listener.tls.user_name:
-                self._certificates.of_listeners[url] = CertificateMethod(listener.tls.user_name)
+    def opened(self, listeners: Iterable[tuple[Listener, ListenerConfig]]) -> None:
+        """These listeners are open."""
+        for listener, wanted in listeners:
+            if wanted.anonymous_allowed:
+                self._anonymous.add(listener.url)
+            if wanted.tls is not None and wanted.tls.user_name:
+                self._certificates.of_listeners[listener.url] = CertificateMethod(wanted.tls.user_name)
+
+    def follow(self, old: Access) -> None:
+        """Take the place of `old`: its Authenticator goes by this from now on, and keeps what it has counted."""
+        auth = self.config.auth
+        same = old.config.auth.failures_per_minute == auth.failures_per_minute
+        failures = None if same else self.authenticator.failures
+        self.authenticator = old.authenticator
+        self.authenticator.timeout = auth.timeout
+        self.authenticator.replace(self._methods, self._roles.grant_to, self._lets_in, self._scram, failures)
+
+    def grant(self, session: Session) -> Grant:
+        """What the owner of a Session may do by these roles."""
+        held = session.connection.grant if session.connection is not None else session.guard
+        user_name = session.principal.removeprefix(PRINCIPAL)
+        if held is None:
+            return self._roles.grant(user_name, session.client_identifier, (), session.principal)
+        roles, expires_at = held.roles, held.expires_at
+        grant = self._roles.grant(user_name, session.client_identifier, roles, session.principal, expires_at)
+        grant.roles = roles
+        return grant
+
+    def _lets_in(self, peer: Peer) -> bool:
+        return peer.listener in self._anonymous
 
     async def aclose(self) -> None:
         if self._http is not None:
@@ -119,6 +150,10 @@ class Access:
             monotonic=trio.current_time,
         )
         return self._http
+
+
+def _hashing(config: Config) -> tuple[int, float]:
+    return config.auth.hashing_at_once, config.auth.password_cache
 
 
 def _jwt_method(config: Config) -> JwtMethod:

@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from broker import __version__
-from broker.config import Config
+from broker.auth.methods import AccessError
+from broker.config import Config, ConfigError, LimitsConfig
+from broker.config.changes import Change, changes
 from broker.core.broker import Broker
+from broker.core.grants import AllowAll, Grant
 from broker.core.limits import Limits
 from broker.core.message import ApplicationMessage, expiry
 from broker.core.restoring import Restorer
@@ -34,10 +37,10 @@ from broker.transport.listeners import Listener, listen
 from broker.transport.pump import Pump
 from broker.transport.stream import serve_stream
 from broker.transport.ticker import Ticker
-from broker.transport.tls import KeyPair, Tls
+from broker.transport.tls import KeyPair, Tls, TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from broker.access import Access
     from broker.config import ListenerConfig
@@ -56,6 +59,8 @@ class Server:
     def __init__(self, config: Config, authenticator: Authenticator | None) -> None:
         self.config = config
         self.store = _store(config)
+        self._own_authenticator = authenticator  # of the program
+        self._opened = config.listeners  # as they are open
         self._access: Access | None = None  # of the configuration; None where the program has its own Authenticator
         if authenticator is None and (config.auth_methods or config.roles):
             from broker.access import Access  # what it needs is not imported where nobody is asked
@@ -148,7 +153,7 @@ class Server:
                 listener.close()
             raise
         if self._access is not None:
-            self._access.opened(config, [listener.url for listener in self.listeners])
+            self._access.opened(list(zip(self.listeners, config.listeners, strict=True)))
 
     def _start(self, nursery: trio.Nursery) -> None:
         for listener in self.listeners:
@@ -199,6 +204,62 @@ class Server:
         self._stopping.deadline = now + self.broker.limits.shutdown_timeout
         with self._stopping:
             await self._pump.all_closed()
+
+    async def reload(self, config: Config) -> list[Change]:
+        """Take over what a running broker can of `config`, and read the files anew that it names; what has changed.
+
+        Raises TlsError or AccessError, and then nothing is changed. Those who are connected stay; what they may do from
+        now on goes by the new roles. Listeners are known again by their addresses.
+        """
+        found = changes(self.config, config)
+        wants_access = self._own_authenticator is None and bool(config.auth_methods or config.roles)
+        old = self._access
+        access: Access | None = None
+        if wants_access:
+            from broker.access import Access  # as above
+
+            access = await trio.to_thread.run_sync(Access, config, old)
+        pairs = list(self._same_listeners(config))
+        certificates = [
+            (listener.tls, await trio.to_thread.run_sync(_tls, wanted))
+            for listener, wanted in pairs
+            if listener.tls is not None and wanted.tls is not None
+        ]
+        for tls, fresh in certificates:
+            if fresh is not None:
+                tls.adopt(fresh)
+        for listener, wanted in pairs:
+            _overwrite(listener.limits, wanted.build_limits())
+        _overwrite(self._stream_limits, config.limits.build())
+        self.broker.forget_limits()
+        server = config.server_limits()
+        for name in ("sessions", "buffered_bytes", "shutdown_timeout"):
+            setattr(self.broker.limits, name, getattr(server, name))
+        if access is not None:
+            access.opened(pairs)
+            if old is not None:
+                access.follow(old)
+            self.broker.authenticator = access.authenticator
+        elif old is not None:
+            self.broker.authenticator = AllowAll()
+        if access is not None or old is not None:
+            for session in list(self.broker.sessions.values()):
+                self.broker.regrant(session, Grant() if access is None else access.grant(session))
+        self._access = access
+        self.config = config
+        if old is not None:
+            await old.aclose()
+        return found
+
+    def _same_listeners(self, config: Config) -> Iterator[tuple[Listener, ListenerConfig]]:
+        """The listeners that are open, with what `config` says of them; not those that it does not name."""
+        left = list(config.listeners)
+        for listener, was in zip(self.listeners, self._opened, strict=True):
+            for each in left:
+                if (each.type, each.host, each.port, each.path) == (was.type, was.host, was.port, was.path):
+                    left.remove(each)
+                    yield listener, each
+                    break
 
     def stop_at_once_on(self, signals: AsyncIterator[int]) -> None:
         """A signal from now on ends the waiting for what is unsent."""
@@ -266,20 +327,47 @@ async def serve(
 
 
 async def run(
-    config: Config, *, started: Callable[[Server], None] | None = None, authenticator: Authenticator | None = None
+    config: Config,
+    *,
+    started: Callable[[Server], None] | None = None,
+    authenticator: Authenticator | None = None,
+    reread: Callable[[], Config] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then shut down in an orderly way. `started` is called once all listen."""
+    """Serve until SIGTERM or SIGINT, then shut down in an orderly way. `started` is called once all listen.
+
+    At SIGHUP `reread` gives the configuration to go on with; where it raises ConfigError the old one stays.
+    """
     _raise_file_limit()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with serve(config, authenticator=authenticator) as server:
             gc.collect()
             gc.freeze()
             gc.set_threshold(COLLECT_AFTER, 20, 100)
             if started is not None:
                 started(server)
-            number = await anext(signals)
+            while (number := await anext(signals)) == signal.SIGHUP:
+                if reread is not None:
+                    await _reload(server, reread)
             log.info("%s: shutting down", signal.Signals(number).name)
             server.stop_at_once_on(signals)
+
+
+async def _reload(server: Server, reread: Callable[[], Config]) -> None:
+    try:
+        found = await server.reload(await trio.to_thread.run_sync(reread))
+    except (ConfigError, AccessError, TlsError) as error:
+        log.error("SIGHUP: the configuration is as it was, for the new one has mistakes:\n%s", error)
+        return
+    logging.getLogger("broker").setLevel(server.config.log.level.upper())
+    for change in found:
+        log.log(logging.WARNING if change.restart else logging.INFO, "SIGHUP: %s", change)
+    log.info("SIGHUP: the configuration is read again, certificates and users with it (%d changes)", len(found))
+
+
+def _overwrite(limits: Limits, fresh: Limits) -> None:
+    """Make `limits`, which others hold, those of `fresh`."""
+    for name in LimitsConfig.model_fields:
+        setattr(limits, name, getattr(fresh, name))
 
 
 def _tls(listener: ListenerConfig) -> Tls | None:

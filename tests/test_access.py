@@ -243,6 +243,106 @@ async def test_a_pattern_that_is_none_lets_nobody_in() -> None:
             pytest.fail("it listens")
 
 
+# -- Reload
+
+
+def config_of(server: Server, **tables: Any) -> Config:
+    listener = server.listeners[0]
+    given: dict[str, Any] = {"type": listener.type, "host": "127.0.0.1", "port": 0, **tables.pop("listener", {})}
+    return Config.model_validate({"listeners": [given], "server": {"shutdown_timeout": 0.05}, **tables})
+
+
+async def test_a_reload_knows_new_users_and_new_passwords(users: Mapping[str, Any]) -> None:
+    async with serving(auth=users) as server:
+        first = await to(server)
+        assert await answer(first, "ann", b"secret", "first") == 0
+        users["password_file"].write_text(f"ann:{Argon2id.make(b'other').text}\neve:{ANN}\n")
+        assert await server.reload(config_of(server, auth=users)) == [], "nothing that stands in the configuration"
+        assert await answer(await to(server), "ann", b"secret") == WRONG
+        assert await answer(await to(server), "ann", b"other", "a") == 0
+        assert await answer(await to(server), "eve", b"secret", "e") == 0
+        assert await answer(await to(server), "bob", b"secret") == WRONG
+        await first.quiet()
+
+
+async def test_a_reload_with_mistakes_changes_nothing(users: Mapping[str, Any]) -> None:
+    async with serving(auth=users) as server:
+        good = users["password_file"].read_text()
+        users["password_file"].write_text(good + "broken\n")
+        with pytest.raises(AccessError, match="users:3"):
+            await server.reload(config_of(server, auth=users, roles=[{"name": "none", "users": ["*"]}]))
+        ann = await to(server)
+        assert await answer(ann, "ann", b"secret") == 0
+        assert await ann.subscribe("#") == [0]
+
+
+async def test_new_roles_hold_for_those_who_are_here_and_for_what_waits_for_others(users: Mapping[str, Any]) -> None:
+    roles = [{"name": "all", "users": ["*"], "allow_publish": ["#"], "allow_subscribe": ["#"]}]
+    async with serving(auth=users, roles=roles) as server:
+        ann, bob = await to(server), await to(server)
+        assert await answer(ann, "ann", b"secret", "a") == 0
+        await bob.send(Connect("b", MQTT_5_0, True, 0, "bob", b"secret", properties=lasting()))
+        await bob.expect(Connack)
+        assert await ann.subscribe("#") == [0]
+        assert await bob.subscribe("#", qos=1) == [1]
+        await bob.send(Disconnect())
+        server.publish("private", b"queued", qos=1)
+        assert (await ann.expect(Publish)).payload == b"queued"
+        less = [{"name": "all", "users": ["*"], "allow_publish": ["#"], "allow_subscribe": ["news/#"]}]
+        (change,) = await server.reload(config_of(server, auth=users, roles=less))
+        assert change.path == "roles[0].allow_subscribe"
+        assert not change.restart
+        server.publish("private", b"live", qos=1)
+        server.publish("news/1", b"public", qos=1)
+        assert (await ann.expect(Publish)).payload == b"public"
+        assert await ann.subscribe("private") == [REFUSED]
+        again = await to(server)
+        await again.send(Connect("b", MQTT_5_0, False, 0, "bob", b"secret", properties=lasting()))
+        assert (await again.expect(Connack)).session_present
+        assert (await again.expect(Publish)).payload == b"public"
+        await again.quiet()
+
+
+def lasting() -> Properties:
+    values = Properties()
+    values.session_expiry_interval = 600
+    return values
+
+
+async def test_authentication_comes_and_goes_by_a_reload(users: Mapping[str, Any]) -> None:
+    async with serving() as server:
+        assert await answer(await to(server)) == 0
+        await server.reload(config_of(server, auth=users))
+        assert await answer(await to(server)) == REFUSED
+        assert await answer(await to(server), "ann", b"secret", "ann's") == 0
+        await server.reload(config_of(server))
+        assert await answer(await to(server)) == 0
+
+
+async def test_limits_and_certificates_are_taken_over(tmp_path: Path) -> None:
+    made, other = authority(), authority("stranger")
+    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
+    for file, content in ((certificate, made.certificate), (key, made.key)):
+        file.write_bytes(content.read_bytes())
+    tls = {"tls": {"certificate": certificate, "key": key}}
+    async with serving([{"type": "tcp", **tls}]) as server:
+        assert await answer(await to(server)) == 0
+        for file, content in ((certificate, other.certificate), (key, other.key)):
+            file.write_bytes(content.read_bytes())
+        limits = {"maximum_packet_size": 5000, "connect_packet_size": 5000}
+        found = await server.reload(config_of(server, listener=tls, limits=limits))
+        assert "limits.maximum_packet_size" in [change.path for change in found]
+        with pytest.raises(trio.BrokenResourceError):
+            await answer(await to(server))
+        listener = server.listeners[0]
+        stream = await trio.open_tcp_stream(listener.host, listener.port)
+        STREAMS.append(stream)
+        peer = Peer(trio.SSLStream(stream, other.trusting(), server_hostname=NAME), MQTT_5_0)
+        await peer.send(Connect("c", MQTT_5_0, True, 0))
+        connack = await peer.expect(Connack)
+        assert connack.properties.maximum_packet_size == 5000
+
+
 async def test_a_service_that_cannot_be_reached_lets_nobody_in() -> None:
     async with serving(auth={"http": {"url": "http://127.0.0.1:9/", "timeout": 2}}) as server:
         assert await answer(await to(server), "ann", b"secret") == ReasonCode.SERVER_UNAVAILABLE

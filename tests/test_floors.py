@@ -44,7 +44,7 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
     "simulation": BELOW_FLOOR_3 | {"client"},
     # the roof
     "config": frozenset({"core"}),
-    "access": frozenset({"packets", "core", "auth", "config"}),
+    "access": frozenset({"packets", "core", "transport", "auth", "config"}),
     "server": EVERYTHING - {"cli", "testing"} | {"__init__"},
     "testing": EVERYTHING - {"cli"} | {"__init__"},
     "cli": EVERYTHING | {"__init__"},

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     Grants: TypeAlias = Callable[[Identity | None, str, bytes], Grant | Refusal]
     Anonymous: TypeAlias = frozenset[str] | Callable[[Peer], bool]
 
+PRINCIPAL: Final = "user:"  # begins the principal of whoever has proved who it is
 ANONYMOUS: Final = "anonymous"  # in `by_method`: whom no Method knows
 _KINDS: Final = 200  # of lines about refusals in the log within a minute, and as many about failures
 _NOBODYS_FAULT: Final = (ReasonCode.SERVER_UNAVAILABLE, ReasonCode.SERVER_BUSY)  # a Method that cannot tell
@@ -230,6 +231,8 @@ class Chain:
             if expires_at is None:
                 return self.denied(policy, name, Denied("expired", ReasonCode.NOT_AUTHORIZED), peer, claimed, None)
             grant = policy.grants(identity, client_identifier, data)
+            if isinstance(grant, Grant):
+                grant.roles = identity.roles
         except Exception as error:
             return self.failure(name, error)
         if claimed == identity.user_name:  # or one who has proved to be somebody else makes himself known as this one
@@ -329,7 +332,7 @@ class Chain:
 
 def principal_of(identity: Identity) -> str:
     """Who owns what `identity` makes. It is never "", which is whoever has proved nothing."""
-    return f"user:{identity.user_name}"
+    return f"{PRINCIPAL}{identity.user_name}"
 
 
 def _where(error: Exception) -> str:

@@ -91,7 +91,8 @@ def serve(
         raise click.UsageError(
             "--allow-anonymous goes with --bind; for listeners in a file write allow_anonymous = true there."
         )
-    config = read_config(file, [_anonymous(bind) for bind in binds] if allow_anonymous else binds, data)
+    given = [_anonymous(bind) for bind in binds] if allow_anonymous else binds
+    config = read_config(file, given, data)
     form = chosen_format(log_format or config.log.format, sys.stderr)
     handler = set_up(log_level or config.log.level, form)
 
@@ -104,7 +105,7 @@ def serve(
                 logging.getLogger("broker").info("listening", extra={"url": listener.url, "type": listener.type})
 
     try:
-        run_server(config, started)
+        run_server(config, started, lambda: load_config(file, given, data))
     except StoreLost as error:
         if form != "json":
             raise
@@ -116,15 +117,22 @@ def serve(
 
 def read_config(file: Path | None, binds: Sequence[str] = (), data: str | None = None) -> Config:
     """The configuration; ConfigurationMistake, exit code 2, with all that is wrong with it."""
-    from broker.config import ConfigError, load
+    from broker.config import ConfigError
 
     try:
-        return load(file, os.environ, binds, data)
+        return load_config(file, binds, data)
     except ConfigError as error:
         raise ConfigurationMistake(str(error)) from error
 
 
-def run_server(config: Config, started: Callable[[Server], None]) -> None:
+def load_config(file: Path | None, binds: Sequence[str] = (), data: str | None = None) -> Config:
+    """The same, with ConfigError."""
+    from broker.config import load
+
+    return load(file, os.environ, binds, data)
+
+
+def run_server(config: Config, started: Callable[[Server], None], reread: Callable[[], Config] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; Failure, exit code 1, when a listener cannot be opened.
 
     ConfigurationMistake, exit code 2, when the data folder cannot be used; StoreLost, exit code 74, when it could not
@@ -139,7 +147,7 @@ def run_server(config: Config, started: Callable[[Server], None]) -> None:
     from broker.transport.tls import TlsError
 
     try:
-        trio.run(partial(run, config, started=started))
+        trio.run(partial(run, config, started=started, reread=reread))
     except ListenError as error:
         raise Failure(f"cannot listen on {error}") from error
     except (AccessError, StoreError, TlsError) as error:

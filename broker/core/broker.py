@@ -128,6 +128,10 @@ class Broker:
         self._decoder_limits[id(limits)] = (limits, result)
         return result
 
+    def forget_limits(self) -> None:
+        """Limits have changed: those who connect from now on have the new ones."""
+        self._decoder_limits.clear()
+
     def flush(self, now: float) -> None:
         """End of a round: end whom the round has doomed, then let every dirty outbox leave, once.
 

@@ -38,6 +38,7 @@ class Grant:
         self.principal = principal
         self.expires_at = expires_at
         self.data = data
+        self.roles: tuple[str, ...] = ()  # that the proof itself has given, for when the others change
 
     def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
         """SUCCESS, or the Reason Code (>= 0x80) of the refusal, for a message or a Will Message to `topic`."""

@@ -103,6 +103,10 @@ class Tls:
         """Read the files again, for connections from now on. TlsError leaves everything as it was."""
         self.context = self._made()
 
+    def adopt(self, other: Tls) -> None:
+        """Go by what `other` has read, for connections from now on."""
+        self.__dict__.update(other.__dict__)
+
     def _made(self) -> ssl.SSLContext:
         context = self._context(self.pair)
         by_name = {name.lower(): self._context(pair) for names, pair in self.hosts for name in names}
