@@ -141,7 +141,8 @@ def _challenge(connection: Connection, challenge: Challenge, now: float) -> bool
     connection.exchange = challenge.exchange
     properties = Properties()
     properties.authentication_method = connection.method
-    properties.authentication_data = challenge.data
+    if challenge.data:
+        properties.authentication_data = challenge.data
     return _say(connection, Auth(ReasonCode.CONTINUE_AUTHENTICATION, properties), now)
 
 

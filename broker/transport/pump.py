@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -296,10 +297,12 @@ class Pump:
         nursery = self._nursery
         if nursery is not None and not link.paused:
             link.pause()
-            nursery.start_soon(self._authenticate, link)
+            nursery.start_soon(self._authenticate, link, link.layers.connection.waiting)
 
-    async def _authenticate(self, link: Link) -> None:
+    async def _authenticate(self, link: Link, waiting: object) -> None:
         connection = link.layers.connection
+        if connection.waiting is None and isinstance(waiting, Coroutine):
+            waiting.close()  # the Client has gone already, and nobody has begun to find out who it was
         try:
             # By then the connection has ended for want of a CONNACK; an answer that never comes is not waited for.
             with trio.move_on_after(link.layers.limits.handshake_timeout) as patience:

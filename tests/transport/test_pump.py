@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 import socket
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from broker.core.grants import Grant
 from broker.core.ports import Refusal
 from broker.packets.encode import PINGRESP_PACKET, encode
 from broker.packets.reasons import ReasonCode
@@ -43,10 +45,13 @@ from tests.transport.parts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
     from typing import Self
 
     from trio.testing import MockClock
+
+    from broker.core.ports import Peer
+    from broker.packets.types import Connect
 
 PINGREQ = encode(Pingreq(), 5)
 
@@ -550,6 +555,27 @@ async def test_an_authenticator_that_waits_stops_its_own_link_alone(running: Run
     assert authenticator.asked == 1
     await client.aclose()
     await quick.aclose()
+
+
+async def test_a_client_that_is_gone_before_anybody_asks_who_it_is(bench: Bench) -> None:
+    begun = []
+
+    async def think() -> Grant:
+        begun.append(1)
+        return Grant()
+
+    class Slow:
+        def authenticate(self, connect: Connect, peer: Peer) -> Awaitable[Grant]:
+            return think()
+
+    bench.broker.authenticator = Slow()
+    client = bench.client(bench.listen())
+    async with trio.open_nursery() as nursery:
+        bench.pump._nursery = nursery
+        client.send(connect())
+        bench.link.abort("gone", bench.now)
+    gc.collect()
+    assert begun == [], "and no warning that it was never awaited"
 
 
 async def test_an_authenticator_that_refuses_after_a_while(running: Running) -> None:
