@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
+from tests.authority import authority
 from tests.interop import brokers, mqttjs
 from tests.interop.paho_client import PahoClient
 
@@ -139,9 +140,15 @@ def test_python(block: Block, served: RunningBroker, environment: dict[str, str]
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=name)
 def test_configuration(block: Block, tmp_path: Path) -> None:
+    """With the files that it names beside it."""
     file = tmp_path / "broker.toml"
     file.write_text(block.text)
-    subprocess.run([sys.executable, "-m", "broker", "check-config", str(file)], check=True, timeout=SECONDS)
+    for named, made in (("server.crt", authority().certificate), ("server.key", authority().key)):
+        (tmp_path / named).touch(mode=0o600)
+        (tmp_path / named).write_bytes(made.read_bytes())
+    (tmp_path / "users").touch(mode=0o600)
+    command = [sys.executable, "-m", "broker", "check-config", str(file)]
+    subprocess.run(command, check=True, timeout=SECONDS, cwd=tmp_path)
 
 
 @pytest.mark.build("plain")  # a browser takes long
