@@ -147,7 +147,9 @@ class Server:
             for each in config.listeners:
                 limits = each.build_limits()
                 host, port, path = each.host or "", each.port or 0, each.path or ""
-                self.listeners.append(listen(each.type, limits, host, port, path, each.mode, _tls(each)))
+                listener = listen(each.type, limits, host, port, path, each.mode, _tls(each))
+                listener.proxy_protocol, listener.trusted_proxies = each.proxy_protocol, each.trusted_proxies
+                self.listeners.append(listener)
         except BaseException:
             for listener in self.listeners:
                 listener.close()

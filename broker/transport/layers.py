@@ -1,6 +1,6 @@
 """From bytes on the wire to a Connection and back: the layers of one Network Connection, without any I/O.
 
-    [TLS] -> [first bytes: MQTT | HTTP] -> [HTTP head -> WebSocket frames] -> Connection
+    [PROXY header] -> [TLS] -> [first bytes: MQTT | HTTP] -> [HTTP head -> WebSocket frames] -> Connection
 
 A door (`link`, over a socket; `stream`, over a Trio stream) hands what it has read to `receive` and writes what `take`
 gives.
@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Final
 from broker.core.connection import CONNECTED
 from broker.core.ports import Peer
 from broker.packets.reasons import ReasonCode
+from broker.transport.proxy import KNOWN, ProxyReader
+from broker.transport.proxy import READING as PROXY_READING
 from broker.transport.tls import TlsLayer
+from broker.websocket.forwarded import is_loopback
 from broker.websocket.frames import (
     GOING_AWAY,
     NORMAL_CLOSURE,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from broker.core.limits import Limits
     from broker.transport.tls import Tls
     from broker.websocket.deflate import Deflater
+    from broker.websocket.forwarded import Networks
 
 MQTT: Final = "mqtt"
 HTTP: Final = "http"
@@ -47,6 +51,8 @@ class Layers:
 
     With `tls` it comes in TLS; where `kind` is AUTO it may come without. `loopback` says that the connection came in at
     a loopback address. `transport` names it for MQTT without a WebSocket; with one it is "ws", and in TLS "tls", "wss".
+    With `proxy_protocol` a PROXY header comes before everything else. What `trusted_proxies` say in the head of an HTTP
+    request is believed.
     """
 
     def __init__(
@@ -60,6 +66,8 @@ class Layers:
         loopback: bool,
         now: float,
         tls: Tls | None = None,
+        proxy_protocol: bool = False,
+        trusted_proxies: Networks = (),
     ) -> None:
         self.connection = broker.accept(Peer(address, transport, listener), limits, now)
         self.outbox = self.connection.outbox
@@ -72,13 +80,19 @@ class Layers:
         self._control = bytearray()  # goes out as it is
         self._offered = tls  # where the first byte has not told yet whether the peer wants it
         self._tls: TlsLayer | None = None
+        self._proxy = ProxyReader() if proxy_protocol else None
+        self._proxy_is_secure = False  # the Client came to the proxy over TLS
+        self._trusted_proxies = trusted_proxies
         self._mqtt = kind == MQTT  # neither HTTP nor WebSocket
         self.on_close: Callable[[], None] = _nothing
-        self.plain = kind == MQTT and tls is None  # nothing but MQTT: the outbox goes out as it is
+        self.plain = (
+            kind == MQTT and tls is None and not proxy_protocol
+        )  # nothing but MQTT: the outbox goes out as it is
         self._deaf = False  # what comes is no longer looked at
         if tls is not None and kind != AUTO:
             self._begin_tls(tls)
-        if kind == HTTP:
+        self._http_is_due = kind == HTTP
+        if kind == HTTP and not proxy_protocol:
             self._begin_http()
 
     @property
@@ -96,6 +110,10 @@ class Layers:
         if self.plain:
             self.connection.receive(data, now)
             return
+        if self._proxy is not None:
+            data = self._read_proxy(self._proxy, data, now)
+            if not data:
+                return
         tls = self._tls
         if tls is not None:
             data = self._decrypt(tls, data, now)
@@ -117,6 +135,12 @@ class Layers:
         elif not self._deaf:
             self._receive_first(data, now)
 
+    def go_on(self, now: float) -> None:
+        """What held the Connection up is over: take what came behind that."""
+        self.connection.receive(b"", now)
+        if self._frames is not None and self._frames.pending:
+            self._receive_frames(b"", now)
+
     def eof(self, now: float, reason: str = "closed by the peer") -> None:
         """The peer will send no more: what it has sent is processed, the connection is over."""
         self._eof = self.connection.peer_is_done = True
@@ -126,6 +150,31 @@ class Layers:
     def close(self) -> None:
         """The door has closed."""
         self.on_close()
+
+    def _read_proxy(self, proxy: ProxyReader, data: bytes, now: float) -> bytes:
+        """What comes behind the PROXY header, once that is there."""
+        proxy.feed(data)
+        if proxy.outcome == PROXY_READING:
+            return b""
+        self._proxy = None
+        connection = self.connection
+        header = proxy.header
+        if proxy.outcome != KNOWN or header is None:
+            self._deaf = True
+            connection.lost(now, f"PROXY protocol: {proxy.reason}")
+            self.outbox.touch()
+            return b""
+        if header.source:
+            connection.peer.address = header.source
+            self._loopback = is_loopback(header.source)
+            self._proxy_is_secure = header.secure
+        if self._http_is_due:
+            self._begin_http()
+        self.plain = self._mqtt and self._tls is None
+        if self.plain and proxy.rest:
+            connection.receive(proxy.rest, now)
+            return b""
+        return proxy.rest
 
     def _begin_tls(self, tls: Tls) -> None:
         self._offered = None
@@ -169,10 +218,12 @@ class Layers:
             limits.websocket_subprotocols,
             limits.require_subprotocol,
             limits.origins,
-            secure=self._tls is not None,
+            secure=self._tls is not None or self._proxy_is_secure,
             loopback=self._loopback,
             compression=limits.websocket_compression,
             context_takeover=limits.websocket_context_takeover,
+            peer_address=self.connection.peer.address,
+            trusted_proxies=self._trusted_proxies,
         )
         self.connection.identify("ws" if self._tls is None else "wss")
 
@@ -190,6 +241,7 @@ class Layers:
             self._control += http.response
             connection.peer.headers = http.headers
             connection.peer.target = http.target
+            connection.peer.address = http.client_address
             self._frames = FrameDecoder(self.limits.connect_packet_size, self.limits.websocket_fragments)
             if http.compression is not None:
                 self._frames.inflater = http.compression.inflater()
@@ -213,7 +265,8 @@ class Layers:
         payload = frames.feed(data)
         if payload:
             connection.receive(payload, now)
-        while frames.pending and not connection.ended:
+        # What is compressed can be a thousand times as large: no more of it comes out than the Connection can handle.
+        while frames.pending and connection.waiting is None and not connection.arriving and not connection.ended:
             connection.receive(frames.more(), now)
         replies = frames.take_replies()
         if replies:

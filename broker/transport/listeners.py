@@ -15,6 +15,7 @@ from broker.transport.layers import AUTO, HTTP, MQTT
 if TYPE_CHECKING:
     from broker.core.limits import Limits
     from broker.transport.tls import Tls
+    from broker.websocket.forwarded import Networks
 
 BACKLOG: Final = 4096  # the system caps it (net.core.somaxconn)
 KEEPALIVE_IDLE: Final = 60  # seconds of silence before TCP itself asks whether the peer is there
@@ -46,6 +47,8 @@ class Listener:
         self.url = _url(kind, host, port, path, limits, tls is not None)
         self.connections = 0
         self.paused = False
+        self.proxy_protocol = False  # each connection begins with a PROXY header
+        self.trusted_proxies: Networks = ()  # who may say for whom it speaks
         self._inode = os.stat(path).st_ino if path else 0
         self._loopback_only = not path and _is_loopback(host)
         if sys.platform == "linux" and kind != "unix":

@@ -27,6 +27,7 @@ from broker.transport.layers import MQTT, Layers
 from broker.transport.link import LINGER, Link
 from broker.transport.listeners import Listener
 from broker.transport.poller import READ, WRITE, Poller
+from broker.websocket.forwarded import trusted
 
 if TYPE_CHECKING:
     import socket
@@ -153,11 +154,20 @@ class Pump:
                 if link.layers.connection.arriving:
                     still.append(link)
                 else:
-                    link.resume()
+                    self._arrived(link, now)
             self._arriving = still
         if not self._watching and broker.unsafe_bytes() > UNSAFE:
             self._watching = True
             self._remember(now, WATERMARK, self)
+
+    def _arrived(self, link: Link, now: float) -> None:
+        """Its CONNACK has left."""
+        link.resume()
+        if not link.closed:
+            try:
+                link.layers.go_on(now)
+            except Exception as error:
+                self.bug(link, error, now)
 
     def bug(self, link: Link, error: Exception, now: float) -> None:
         """Log it, end that connection, go on."""
@@ -231,18 +241,30 @@ class Pump:
                 f"{listener.url}: {limits.max_connections} connections, no more are let in (limits.max_connections)",
             )
             return
+        name = listener.peer_name(address)
+        if listener.proxy_protocol and listener.type != "unix" and not trusted(name, listener.trusted_proxies):
+            connected.close()
+            self.complaints.complain(
+                now,
+                logging.WARNING,
+                f"proxy {listener.url}",
+                f"{listener.url}: {name} is no trusted proxy and is not let in (trusted_proxies)",
+            )
+            return
         listener.prepare(connected)
         self.poller.add(connected.fileno(), READ)
         layers = Layers(
             self.broker,
             limits,
             listener.kind,
-            listener.peer_name(address),
+            name,
             listener.transport,
             listener.url,
             listener.is_loopback(connected),
             now,
             listener.tls,
+            listener.proxy_protocol,
+            listener.trusted_proxies,
         )
         link = Link(self, connected, layers)
         self.links[link.fd] = link
@@ -311,7 +333,7 @@ class Pump:
                     now = self.clock()
                     connection.authenticated(answer, now)
                     if not connection.ended:
-                        connection.receive(b"", now)
+                        link.layers.go_on(now)
             if patience.cancelled_caught and not connection.ended:
                 connection.end(ReasonCode.NOT_AUTHORIZED, "no answer about the authentication", self.clock())
         except Exception as error:  # the authenticator's fault: fail closed

@@ -99,7 +99,7 @@ async def _read(
                     now = trio.current_time()
                     connection.authenticated(answer, now)
                     if not connection.ended:
-                        connection.receive(b"", now)
+                        layers.go_on(now)
             except Exception as error:
                 now = trio.current_time()
                 _bug(layers, error, now)
@@ -107,6 +107,8 @@ async def _read(
             while connection.arriving:  # until the CONNACK is out; the Store is what it waits for
                 link.noticed = trio.Event()
                 await link.noticed.wait()
+                if not connection.arriving and not connection.ended:
+                    layers.go_on(trio.current_time())
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         now = trio.current_time()
         layers.eof(now, "connection lost")

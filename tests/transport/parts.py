@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from broker.core.limits import Limits
     from broker.core.ports import Authenticator, Peer, Refusal
     from broker.transport.link import Link
+    from broker.websocket.forwarded import Networks
 
 PATIENCE: Final = 5.0  # real seconds for what a busy machine does at once
 
@@ -123,10 +124,29 @@ class Wire:
     """The layers of one Network Connection; `feed` is its peer, `out` what goes to it."""
 
     def __init__(
-        self, kind: str = MQTT, of: Limits | None = None, broker: Broker | None = None, loopback: bool = True
+        self,
+        kind: str = MQTT,
+        of: Limits | None = None,
+        broker: Broker | None = None,
+        loopback: bool = True,
+        proxy_protocol: bool = False,
+        trusted_proxies: Networks = (),
+        address: str = "10.0.0.1:4",
     ) -> None:
         self.broker = broker or new_broker()
-        self.layers = Layers(self.broker, of or limits(), kind, "10.0.0.1:4", kind, "here", loopback, 0.0)
+        self.layers = Layers(
+            self.broker,
+            of or limits(),
+            kind,
+            address,
+            kind,
+            "here",
+            loopback,
+            0.0,
+            None,
+            proxy_protocol,
+            trusted_proxies,
+        )
         self.connection = self.layers.connection
 
     def feed(self, *data: bytes) -> bytes:

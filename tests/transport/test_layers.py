@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
 import pytest
 
 from broker.core.connection import CONNECTED
@@ -15,6 +20,9 @@ from broker.websocket.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEX
 from tests.core.parts import limits, new_broker
 from tests.statements import statement
 from tests.transport.parts import UPGRADE, Wire, connect, frame, frames, names, packets, publish, subscribe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
 PINGREQ = encode(Pingreq(), 5)
 
@@ -408,3 +416,104 @@ def test_closing_lets_go() -> None:
     wire.layers.on_close = lambda: closed.append(True)
     wire.layers.close()
     assert closed == [True]
+
+
+# -- Behind a proxy
+
+HEADER = b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 1883\r\n"
+
+
+def proxied(kind: str) -> Wire:
+    return Wire(kind, proxy_protocol=True)
+
+
+@pytest.mark.parametrize("kind", [MQTT, AUTO])
+@pytest.mark.parametrize("size", [1, 13, 1000])
+def test_a_proxy_says_for_whom_it_speaks(kind: str, size: int) -> None:
+    wire = proxied(kind)
+    assert not wire.layers.plain
+    data = HEADER + connect() + PINGREQ
+    answer = wire.feed(*[data[start : start + size] for start in range(0, len(data), size)])
+    assert names(answer) == ["Connack", "Pingresp"]
+    assert wire.connection.peer.address == "198.51.100.7:4711"
+    assert wire.layers.plain
+
+
+def test_a_websocket_behind_a_proxy() -> None:
+    wire = proxied(HTTP)
+    assert wire.feed(HEADER + UPGRADE).startswith(b"HTTP/1.1 101 ")
+    assert wire.connection.peer.address == "198.51.100.7:4711"
+
+
+@pytest.mark.parametrize("kind", [MQTT, AUTO, HTTP])
+@pytest.mark.parametrize("data", [b"PROXY TCP4 nonsense\r\n", connect(), UPGRADE])
+def test_without_a_header_nobody_comes_in(kind: str, data: bytes) -> None:
+    wire = proxied(kind)
+    assert wire.feed(data + connect()) == b""
+    assert wire.connection.ended
+    assert wire.connection.end_reason.startswith("PROXY protocol: ")
+    assert not wire.connection.broker.sessions
+
+
+@pytest.mark.parametrize(("trusted", "address"), [("127.0.0.0/8", "198.51.100.9:0"), ("10.0.0.0/8", "127.0.0.1:5000")])
+def test_forwarded_for_is_believed_of_trusted_proxies(trusted: str, address: str) -> None:
+    wire = Wire(HTTP, trusted_proxies=(ip_network(trusted),), address="127.0.0.1:5000")
+    head = UPGRADE.replace(b"Host:", b"X-Forwarded-For: 198.51.100.9\r\nHost:")
+    assert wire.feed(head).startswith(b"HTTP/1.1 101 ")
+    assert wire.connection.peer.address == address
+
+
+# -- Compression
+
+OFFER = UPGRADE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+
+
+def deflated(payload: bytes) -> bytes:
+    """A compressed message of a Client's."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    small = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    data = bytearray(frame(small[:-4]))
+    data[0] |= 0x40
+    return bytes(data)
+
+
+def test_compressed_messages_both_ways() -> None:
+    wire = Wire(HTTP, limits(websocket_compression=True))
+    assert b"permessage-deflate" in wire.feed(OFFER)
+    assert names(frames(wire.feed(deflated(connect("c"))))[0][1]) == ["Connack"]
+    wire.feed(deflated(subscribe("a")))
+    answer = wire.feed(deflated(publish("a", bytes(10_000))))
+    assert len(answer) < 200
+    assert answer[0] == 0xC2
+
+
+def test_compression_is_off_unless_it_is_wanted() -> None:
+    assert b"permessage-deflate" not in Wire(HTTP).feed(OFFER)
+
+
+def test_little_is_inflated_before_anybody_is_known() -> None:
+    """Behind the CONNECT come twelve megabytes, made small; the Authenticator has not answered yet."""
+
+    class Thinking:
+        def authenticate(self, connect: Connect, peer: Peer) -> Awaitable[Grant]:
+            return asked
+
+    async def nothing() -> Grant:
+        return Grant()
+
+    asked = nothing()
+    broker = new_broker(Thinking())
+    wire = Wire(HTTP, limits(websocket_compression=True), broker)
+    wire.feed(OFFER)
+    tracemalloc.start()
+    try:
+        wire.feed(deflated(connect("c")) + deflated(publish("a", bytes(60_000))) * 200)
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    asked.close()
+    assert used < 2_000_000
+    assert wire.connection.waiting is not None
+    wire.connection.authenticated(Grant(), 0.0)
+    wire.layers.go_on(0.0)
+    assert wire.connection.stats.publish_received == 200

@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import time
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -204,6 +205,22 @@ async def test_a_full_listener_lets_nobody_in_until_one_leaves(bench: Bench, cap
     first.close()
     bench.connected(listener, "3")
     assert listener.connections == 2
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_a_stranger_is_no_proxy(bench: Bench, caplog: pytest.LogCaptureFixture, trusted: bool) -> None:
+    listener = bench.listen()
+    listener.proxy_protocol = True
+    listener.trusted_proxies = (ip_network("127.0.0.0/8" if trusted else "10.0.0.0/8"),)
+    client = bench.client(listener)
+    if trusted:
+        client.send(b"PROXY UNKNOWN\r\n" + connect())
+        client.expect("Connack")
+        assert warnings(caplog) == []
+    else:
+        client.end()
+        assert "is no trusted proxy" in warnings(caplog)[0]
+        assert listener.connections == 0
 
 
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
