@@ -56,6 +56,7 @@ class Door:
         else:
             listening = server.listeners[0]
             stream = await trio.open_tcp_stream(listening.host, listening.port)
+            self._streams.append(stream)
             if self.name in SECURE:
                 stream = trio.SSLStream(stream, authority().trusting(), server_hostname=NAME, https_compatible=True)
                 await stream.do_handshake()

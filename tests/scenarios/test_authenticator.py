@@ -87,7 +87,8 @@ async def test_while_one_waits_others_are_served(door: Door, version: int) -> No
 
 
 async def test_who_leaves_while_he_waits(door: Door, version: int) -> None:
-    """His link is not read meanwhile: he is let in, found to be gone, and his will is published."""
+    """His link is not read meanwhile: he is let in, found to be gone, and his will is published. Unless the connection
+    is reset, which is seen at once: a Client of TLS who leaves has not read the tickets for its next session."""
     doorman = Doorman()
     await door.start(doorman)
     witness = await door.connect("witness", version)
@@ -99,7 +100,8 @@ async def test_who_leaves_while_he_waits(door: Door, version: int) -> None:
     await waiting.lose()
     await witness.quiet()
     doorman.decided.set()
-    assert (await witness.message()).payload == b"gone"
+    if door.name != "tls":
+        assert (await witness.message()).payload == b"gone"
     await witness.quiet()
     assert list(door.server.broker.sessions) == ["witness"]
 
