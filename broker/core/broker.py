@@ -335,8 +335,9 @@ class Broker:
 
     def regrant(self, session: Session, grant: Grant) -> None:
         """What the owner of a Session may do has changed: with its next message on either way it holds."""
-        if session.connection is not None:
-            regrant(session.connection, grant)
+        holder = session.connection or session.claimed_by
+        if holder is not None:
+            regrant(holder, grant)
         else:
             session.guard = None if grant.everything else grant
 
