@@ -135,6 +135,7 @@ class Killing:
         self.ledger = Ledger(seed)
         self.kills = 0
         self.first_connack: list[float] = []  # seconds from the start of the process
+        self.draining = 0.0  # seconds in which at the end everything came
         chance = self.chance
         ways = [(version, websocket) for version in (MQTT_5_0, MQTT_3_1_1) for websocket in (False, True)]
         publishers: list[Durable] = []
@@ -259,7 +260,9 @@ class Killing:
         self.begin(0)
         for each in self.fleet.clients:
             each.patience = 0
+        started = time.monotonic()
         self.fleet.drained(self.ledger)
+        self.draining = time.monotonic() - started
         verdict = self.ledger.verdict()
         for each in self.fleet.here():
             each.close()
@@ -299,5 +302,8 @@ def killed(
             raise
         finally:
             killing.fleet.close()
-    print(f"{killing.kills} kills; first CONNACK after {max(killing.first_connack):.2f} s at most; {verdict}")
+    print(
+        f"{killing.kills} kills; first CONNACK after {max(killing.first_connack):.2f} s at most; "
+        f"all there in {killing.draining:.1f} s; {verdict}"
+    )
     return verdict
