@@ -4,7 +4,7 @@
 hand. The configuration lives at start-up: `listener.build_limits()` and `config.server_limits()` make the plain objects
 that the core reads.
 
-    settings          every setting, its default, range and sentence; with auth, roles, store, tls
+    settings          every setting, its default, range and sentence; with limits, auth, roles, store, tls
     table             what tables of settings share
     kinds, units      how values are read
     sources           file, environment, command line
@@ -18,9 +18,10 @@ that the core reads.
 
 from broker.config.auth import AuthConfig, HttpConfig, JwtConfig, JwtKeyConfig
 from broker.config.errors import ConfigError, Mistake
+from broker.config.limits import LimitsConfig, ServerConfig
 from broker.config.load import load, load_with_sources, parse_bind
 from broker.config.roles import RoleConfig
-from broker.config.settings import Config, LimitsConfig, ListenerConfig, LogConfig, ServerConfig, schema
+from broker.config.settings import Config, ListenerConfig, LogConfig, schema
 from broker.config.sources import COMMAND_LINE_VARIABLES
 from broker.config.store import StoreConfig
 from broker.config.tls import TlsConfig, TlsHostConfig

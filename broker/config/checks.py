@@ -14,8 +14,9 @@ from broker.config.units import SIZE
 if TYPE_CHECKING:
     from collections.abc import Set
 
+    from broker.config.limits import LimitsConfig
     from broker.config.positions import Loc
-    from broker.config.settings import Config, LimitsConfig, ListenerConfig
+    from broker.config.settings import Config, ListenerConfig
 
 
 def config_problems(config: Config) -> list[Problem]:

@@ -13,7 +13,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from broker.config.kinds import VERSIONS
-from broker.config.settings import LISTS, TABLES, Config, LimitsConfig, ListenerConfig, schema, title
+from broker.config.limits import LimitsConfig
+from broker.config.settings import LISTS, TABLES, Config, ListenerConfig, schema, title
 from broker.config.sources import COMMAND_LINE_VARIABLES
 from broker.config.table import path_of, plain
 from broker.config.units import Unit

@@ -11,7 +11,8 @@ from typing import Any, Final
 import pytest
 
 from broker.config import Config, load, load_with_sources, schema
-from broker.config.settings import TABLES, LimitsConfig, ListenerConfig, title
+from broker.config.limits import LimitsConfig
+from broker.config.settings import TABLES, ListenerConfig, title
 from broker.config.text import guide, guide_table, in_force, sample, schema_text, setting, write
 
 ROOT: Final = Path(__file__).parent.parent.parent
