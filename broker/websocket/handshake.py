@@ -26,8 +26,8 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from broker.websocket.deflate import Agreement, BadOffer, negotiate
-from broker.websocket.forwarded import Networks, forwarded, is_loopback
+from broker.websocket.deflate import Agreement, BadOffer, extensions, negotiate
+from broker.websocket.forwarded import Networks, forwarded, is_loopback, parsed_address
 from broker.websocket.origins import origins_of
 from broker.websocket.pages import UPGRADE_REQUIRED, HttpRequest, answer, respond, strict_transport
 from broker.websocket.upgrade import ordinary_upgrade
@@ -45,6 +45,7 @@ HEADER_FIELDS: Final = 64
 
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_HOST: Final = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?", re.ASCII)
 
 
 class _Upgrade(ServerProtocol):
@@ -193,17 +194,17 @@ class HttpDoor:
 
     def _head(self, head: bytes) -> None:
         upgrade = ordinary_upgrade(head)
-        if upgrade is not None and upgrade.path in self._paths:
+        if upgrade is not None and upgrade.path in self._paths and valid_host(upgrade.headers["host"]):
             given = upgrade.headers
             self._hear_proxy(given)
             subprotocol = self._upgrade.choose(upgrade.offered)
             if subprotocol is not None and self._welcome(given):
-                extensions = self._agree(given)
-                if extensions is not None:
+                agreed = self._agree(given)
+                if agreed is not None:
                     self.target, self.path, self.query = upgrade.target, upgrade.path, upgrade.query
                     self.headers = given
                     self.subprotocol = subprotocol or None
-                    self.response = upgrade.response(subprotocol, extensions)
+                    self.response = upgrade.response(subprotocol, agreed)
                     self.outcome = UPGRADED
                     return
         if head.count(b"\n") > HEADER_FIELDS + 2:
@@ -227,6 +228,9 @@ class HttpDoor:
         headers: dict[str, str] = {}
         for name, value in fields:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if not valid_host(headers.get("host", "")):
+            self._refuse(400, f"The Host {headers['host'][:200]!a} is neither a name nor an address.")
+            return
         self._hear_proxy(headers)
         self.headers = headers
         target = event.target.decode("ascii")
@@ -264,12 +268,12 @@ class HttpDoor:
             return
         verdict = self._upgrade.accept(request)
         if verdict.status_code == 101:
-            extensions = self._agree(headers)
-            if extensions is None:
+            agreed = self._agree(headers)
+            if agreed is None:
                 self._refuse(400, "The header field Sec-WebSocket-Extensions is malformed.")
                 return
-            if extensions:
-                verdict.headers["Sec-WebSocket-Extensions"] = extensions
+            if agreed:
+                verdict.headers["Sec-WebSocket-Extensions"] = agreed
             self.subprotocol = verdict.headers.get("Sec-WebSocket-Protocol")
             self.response = verdict.serialize()
             self.outcome = UPGRADED
@@ -301,12 +305,16 @@ class HttpDoor:
         return self._origins.allow(headers.get("origin"), headers.get("host", ""), self._secure, self._loopback)
 
     def _agree(self, headers: dict[str, str]) -> str | None:
-        """The Sec-WebSocket-Extensions of the answer, "" for none; None where the Client's is malformed."""
-        offers = headers.get("sec-websocket-extensions") if self._compressing else None
+        """The Sec-WebSocket-Extensions of the answer, "" for none; None where the Client's is malformed, which it may
+        not be even where nothing would be taken up (RFC 6455 section 9.1)."""
+        offers = headers.get("sec-websocket-extensions")
         if offers is None:
             return ""
         try:
-            self.compression = negotiate(offers, self._context_takeover)
+            if self._compressing:
+                self.compression = negotiate(offers, self._context_takeover)
+            else:
+                extensions(offers)
         except BadOffer:
             return None
         return self.compression.header if self.compression is not None else ""
@@ -316,7 +324,14 @@ class HttpDoor:
         reason = reason if reason.isprintable() else ascii(reason)[1:-1]  # it may quote the request, and goes to a log
         self.reason = reason
         promise = strict_transport(self.headers.get("host", ""), self._secure)
-        self.response = answer(status, reason + "\n", headers=(*headers, *promise))
+        head = self.received.startswith(b"HEAD ")  # also where the request was not understood any further
+        self.response = answer(status, reason + "\n", headers=(*headers, *promise), head=head)
+
+
+def valid_host(host: str) -> bool:
+    """Whether a Host field says what one may say: RFC 9110 section 7.2 and RFC 3986 section 3.2.2. It may be empty."""
+    match = _HOST.fullmatch(host)
+    return match is not None and (match["address"] is None or parsed_address(match["address"]) is not None)
 
 
 def _names_websocket(upgrade: str) -> bool:

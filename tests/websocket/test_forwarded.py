@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.websocket.forwarded import HOPS, Networks, forwarded, is_loopback, parsed_address, trusted
+from broker.websocket.handshake import REFUSED, UPGRADED, HttpDoor
+from tests.websocket.test_handshake import fields, head, status
 
 PROXIES: Networks = tuple(ip_network(text) for text in ("10.0.0.0/8", "2001:db8:ffff::/48"))
 PEER = "10.0.0.1:4711"
@@ -155,3 +157,66 @@ def test_no_text_raises_or_comes_through(addresses: str, scheme: str, host: str)
     assert found.scheme in ("", "http", "https")
     assert found.host.isascii()
     assert found.host.isprintable()
+
+
+# -- What a door makes of it
+
+
+NEAR: Networks = (ip_network("10.0.0.0/8"), ip_network("127.0.0.0/8"))
+TOLD: dict[str, str | None] = {
+    "X-Forwarded-For": "192.0.2.1",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "good.example",
+    "Origin": "https://good.example",
+    "Host": "10.0.0.5:8080",
+}
+
+
+@pytest.mark.parametrize("connection", ["Upgrade", "keep-alive , Upgrade"])
+@pytest.mark.parametrize(("peer", "loopback"), [("10.0.0.1:1", False), ("127.0.0.1:1", True), ("unix", True)])
+def test_a_trusted_proxy_says_who_asks_and_for_which_host(connection: str, peer: str, loopback: bool) -> None:
+    door = HttpDoor(peer_address=peer, trusted_proxies=NEAR, loopback=loopback)
+    door.feed(head("GET /mqtt HTTP/1.1", {**TOLD, "Connection": connection}))
+    assert door.outcome == UPGRADED
+    assert door.client_address == "192.0.2.1:0"
+    assert door.headers["host"] == "good.example"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Origin": "http://good.example"},  # the Client speaks TLS, so its page must have been encrypted too
+        {"Origin": "https://evil.example"},
+        {"X-Forwarded-Host": "evil.example"},
+        {"X-Forwarded-Host": "good.example, good.example"},
+    ],
+)
+def test_the_origin_must_be_that_of_the_host_behind_the_proxy(changes: dict[str, str | None]) -> None:
+    door = HttpDoor(peer_address="10.0.0.1:1", trusted_proxies=NEAR)
+    door.feed(head("GET /mqtt HTTP/1.1", {**TOLD, **changes}))
+    assert (door.outcome, status(door)) == (REFUSED, 403)
+    assert b"strict-transport-security: max-age=86400" in fields(door)
+
+
+@pytest.mark.parametrize(("peer", "networks"), [("192.0.2.9:1", NEAR), ("10.0.0.1:1", ())])
+def test_a_door_believes_nobody_else(peer: str, networks: Networks) -> None:
+    door = HttpDoor(peer_address=peer, trusted_proxies=networks)
+    door.feed(head("GET /mqtt HTTP/1.1", TOLD))
+    assert (door.outcome, status(door)) == (REFUSED, 403)
+    assert door.client_address == peer
+
+
+def test_a_page_that_was_rebound_to_a_proxy_of_this_machine_stays_out() -> None:
+    """A browser here is a trusted peer where a proxy here is; it cannot be made to send X-Forwarded-For."""
+    changes: dict[str, str | None] = {"Host": "rebound.evil:8080", "Origin": "http://rebound.evil:8080"}
+    for told in (None, "127.0.0.1", "junk"):
+        door = HttpDoor(peer_address="127.0.0.1:1", trusted_proxies=NEAR, loopback=True)
+        door.feed(head("GET /mqtt HTTP/1.1", {**changes, "X-Forwarded-For": told}))
+        assert (door.outcome, status(door)) == (REFUSED, 403)
+
+
+def test_the_page_names_the_address_behind_the_proxy() -> None:
+    door = HttpDoor(peer_address="10.0.0.1:1", trusted_proxies=NEAR)
+    lines = ["GET / HTTP/1.1", "Host: 10.0.0.5:8080", "X-Forwarded-Proto: https", "X-Forwarded-Host: good.example"]
+    door.feed("\r\n".join([*lines, "", ""]).encode())
+    assert b"wss://good.example/mqtt" in door.respond()
