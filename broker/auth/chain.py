@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from broker.auth.enhanced import EnhancedAuthentication
-from broker.auth.failures import MINUTE, network_of
+from broker.auth.failures import MINUTE
 from broker.auth.methods import Denied, Identity
 from broker.auth.scram import NAME, SCRAM_SHA_256
 from broker.core.grants import Grant
 from broker.core.ports import Refusal
 from broker.packets.reasons import ReasonCode
+from broker.websocket.forwarded import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

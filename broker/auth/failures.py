@@ -15,10 +15,10 @@ as monotonic seconds.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections import OrderedDict
-from functools import lru_cache
 from typing import Final
+
+from broker.websocket.forwarded import network_of
 
 MINUTE: Final = 60.0
 _LONGEST: Final = 64  # characters of a user name that stand in a table as they are
@@ -112,24 +112,6 @@ class Failures:
 
     def _is_known(self, network: str, user: str, now: float) -> bool:
         return bool(user) and self._known.get((network, user), now) > now
-
-
-@lru_cache(256)  # one CONNECT asks up to three times
-def network_of(address: str) -> str:
-    """What an address is counted as: an IPv4 address itself, the /64 of an IPv6 one, "" for what has none."""
-    if address.startswith("["):
-        host = address[1:].partition("]")[0]
-    else:
-        host = address.partition(":")[0] if address.count(":") == 1 else address
-    try:
-        parsed = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return ""  # a Unix socket, memory
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64)) + "/64"
-        parsed = parsed.ipv4_mapped
-    return str(parsed)
 
 
 def _short(user_name: str) -> str:

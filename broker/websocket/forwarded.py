@@ -11,6 +11,7 @@ written by whom it likes.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -85,6 +86,22 @@ def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+@lru_cache(256)  # one CONNECT asks up to three times
+def network_of(address: str) -> str:
+    """What an address, with or without a port, is counted as: an IPv4 address itself, the /64 of an IPv6 one, "" for
+    what has none."""
+    if address.startswith("["):
+        host = address[1:].partition("]")[0]
+    else:
+        host = address.partition(":")[0] if address.count(":") == 1 else address
+    parsed = parsed_address(host.partition("%")[0])
+    if parsed is None:
+        return ""  # a Unix socket, memory
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Address(int(parsed) >> 64 << 64)) + "/64"
+    return str(parsed)
 
 
 def with_port(address: IPv4Address | IPv6Address, port: int) -> str:

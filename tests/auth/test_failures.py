@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from broker.auth.failures import Buckets, Failures, network_of
+from broker.auth.failures import Buckets, Failures
+from broker.websocket.forwarded import network_of
 
 HERE: Final = "192.0.2.1:50000"
 THERE: Final = "198.51.100.7:50000"
