@@ -147,6 +147,18 @@ class LimitsConfig(Table):
     subscriptions_per_session: Count = Field(
         default=_LIMITS.subscriptions_per_session, ge=1, description="Most Subscriptions of one Session."
     )
+    messages_per_second: Count = Field(
+        default=_LIMITS.messages_per_second,
+        ge=0,
+        description="Messages per second that one Client may publish, after a burst of one second's worth; one who "
+        "sends more is read later and loses nothing; 0 = no bound.",
+    )
+    bytes_per_second: Size = Field(
+        default=_LIMITS.bytes_per_second,
+        ge=0,
+        description="Bytes per second that one Client may send, in whatever packets, kept in the same way; 0 = no "
+        "bound.",
+    )
     max_inflight: Count = Field(
         default=_LIMITS.max_inflight,
         ge=1,
@@ -269,10 +281,51 @@ class ServerConfig(Table):
     retained_messages: Count = Field(default=_SERVER.retained_messages, ge=0, description="Most retained messages.")
     retained_bytes: Size = Field(default=_SERVER.retained_bytes, ge=0, description="Most bytes of retained messages.")
     sessions: Count = Field(default=_SERVER.sessions, ge=1, description="Most Sessions, connected or not.")
+    connections: Count = Field(
+        default=_SERVER.connections,
+        ge=0,
+        description="Most connections at a time, of all listeners; 0 = as many as there are file descriptors.",
+    )
+    connections_per_address: Count = Field(
+        default=_SERVER.connections_per_address,
+        ge=0,
+        description="Most connections of one IPv4 address, or of one /64 of IPv6; loopback, Unix sockets and trusted "
+        "proxies are not counted; 0 = no bound.",
+    )
+    connects_per_second: Count = Field(
+        default=_SERVER.connects_per_second,
+        ge=0,
+        description="Connections accepted each second, and twice as many at once; more wait until they have their "
+        "turn; 0 = no bound.",
+    )
+    handshakes: Count = Field(
+        default=_SERVER.handshakes,
+        ge=0,
+        description="Connections that have no CONNACK yet above which no more are accepted until some have it; "
+        "0 = no bound.",
+    )
     buffered_bytes: Size = Field(
         default=_SERVER.buffered_bytes,
         ge=1024,
         description="Bytes waiting for all Clients together above which publishers are not read.",
+    )
+    flapping_connects: Count = Field(
+        default=_SERVER.flapping_connects,
+        ge=0,
+        description="Connections of one Client, told by identifier, user and address, within `flapping_window` above "
+        "which it is banned for `flapping_ban` (0x8A Banned); 0 = nobody is.",
+    )
+    flapping_window: Seconds = Field(
+        default=_SERVER.flapping_window, gt=0, description="Time in which the connections of one Client are counted."
+    )
+    flapping_ban: Seconds = Field(
+        default=_SERVER.flapping_ban, gt=0, description="Time for which a Client that flaps is banned."
+    )
+    takeover_storm: Count = Field(
+        default=_SERVER.takeover_storm,
+        ge=0,
+        description="Takeovers of one Session within a minute from which on its Client Identifier and both addresses "
+        "are named in the log and in $SYS; 0 = never.",
     )
     topic_cache: Count = Field(default=_SERVER.topic_cache, ge=1, description="Topics whose receivers are remembered.")
     sys_interval: Seconds = Field(

@@ -56,6 +56,10 @@ class Limits:
         self.subscriptions_per_packet = 1000  # Home Assistant sends 500 at once
         self.subscriptions_per_session = 10_000
 
+        # -- How fast; above it a Client is not read for a while
+        self.messages_per_second = 0  # PUBLISH packets of one Client; 0 = no bound
+        self.bytes_per_second = 0  # of all that one Client sends; 0 = no bound
+
         # -- To the Client
         self.max_inflight = 32  # QoS 1/2 messages unacknowledged by a Client; its Receive Maximum if that is less
         self.outgoing_topic_alias_maximum = 16  # aliases that we set; the Client's Topic Alias Maximum if that is less
@@ -92,7 +96,15 @@ class ServerLimits:
         self.retained_messages = 1_000_000
         self.retained_bytes = 1024 * 1024 * 1024
         self.sessions = 1_000_000
+        self.connections = 0  # in all; 0 = as many as file descriptors allow
+        self.connections_per_address = 2000  # an IPv4 address, or the /64 of an IPv6 one; 0 = no bound
+        self.connects_per_second = 5000  # accepted on all listeners, twice as many at once; 0 = no bound
+        self.handshakes = 4000  # accepted and without CONNACK yet; 0 = no bound
         self.buffered_bytes = 512 * 1024 * 1024  # in all outboxes and queues; above it publishers are not read
+        self.flapping_connects = 0  # of one Client in a window, above which it is banned; 0 = nobody is
+        self.flapping_window = 60.0  # seconds
+        self.flapping_ban = 300.0  # seconds
+        self.takeover_storm = 10  # takeovers of a Session in a minute from which on it is named; 0 = never
         self.topic_cache = 16_384  # topics whose delivery plan is remembered
         self.sys_interval = 10.0  # seconds between updates of $SYS/broker/#; 0 = none
         self.shutdown_timeout = 5.0  # seconds to flush what is waiting at SIGTERM
