@@ -20,7 +20,7 @@ import trio
 from broker import __version__
 from broker.auth.methods import AccessError
 from broker.config import Config, ConfigError, LimitsConfig
-from broker.config.changes import Change, changes
+from broker.config.changes import AT_ONCE, Change, changes
 from broker.core.broker import Broker
 from broker.core.grants import AllowAll, Grant
 from broker.core.limits import Limits
@@ -31,7 +31,7 @@ from broker.packets.reasons import ReasonCode
 from broker.packets.topics import check_topic_name
 from broker.store.folder import StoreFailed
 from broker.store.store import SqliteStore
-from broker.transport.complaints import log
+from broker.transport.complaints import Complaints, log
 from broker.transport.layers import HTTP, MQTT, Layers
 from broker.transport.listeners import Listener, listen
 from broker.transport.pump import Pump
@@ -235,8 +235,9 @@ class Server:
         _overwrite(self._stream_limits, config.limits.build())
         self.broker.forget_limits()
         server = config.server_limits()
-        for name in ("sessions", "buffered_bytes", "shutdown_timeout"):
-            setattr(self.broker.limits, name, getattr(server, name))
+        for path in AT_ONCE:
+            if path[0] == "server" and hasattr(server, path[-1]):
+                setattr(self.broker.limits, path[-1], getattr(server, path[-1]))
         if access is not None:
             access.opened(pairs)
             if old is not None:
@@ -422,6 +423,9 @@ def _raise_file_limit() -> None:
 class _Log:
     """The Watcher that tells the log."""
 
+    def __init__(self) -> None:
+        self._complaints = Complaints()
+
     def connected(self, client_identifier: str, peer: Peer) -> None:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s connected from %s over %s", _shown(client_identifier), peer.address, peer.transport)
@@ -433,6 +437,9 @@ class _Log:
     def refused(self, client_identifier: str, peer: Peer, reason: str) -> None:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s refused, from %s: %s", _shown(client_identifier), peer.address, _shown(reason))
+
+    def noticed(self, kind: str, text: str) -> None:
+        self._complaints.complain(trio.current_time(), logging.WARNING, kind, _shown(text))
 
 
 def _shown(text: str) -> str:

@@ -154,6 +154,9 @@ class Noting:
     def refused(self, client_identifier: str, peer: Stranger, reason: str) -> None:
         self.seen.append(("refused", client_identifier, reason))
 
+    def noticed(self, kind: str, text: str) -> None:
+        self.seen.append(("noticed", kind, text))
+
 
 async def test_an_authenticator_decides_and_watchers_are_told() -> None:
     watcher = Noting()

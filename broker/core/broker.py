@@ -16,7 +16,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from broker.core.aliases import IncomingAliases, OutgoingAliases
-from broker.core.authenticating import regrant, success
+from broker.core.announcing import connack_properties
+from broker.core.authenticating import regrant
 from broker.core.connection import CONNECTED, ENDED, Connection
 from broker.core.deadlines import (
     GRANT_EXPIRY,
@@ -25,10 +26,12 @@ from broker.core.deadlines import (
     RETAINED_EXPIRY,
     SESSION_EXPIRY,
     SYS,
+    TAKEOVERS,
     WILL,
     Deadlines,
     KeepAliveRing,
 )
+from broker.core.flapping import Flapping
 from broker.core.grants import AllowAll
 from broker.core.journal import EXCHANGES, SESSIONS, SUBSCRIPTIONS, Journal
 from broker.core.limits import ServerLimits
@@ -40,10 +43,11 @@ from broker.core.session import Session
 from broker.core.stats import Stats
 from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED, ShareGroup, SubscriptionTree
 from broker.core.sys_topics import PROCESS_INTERVAL, SysTopics
+from broker.core.takeovers import MINUTE, Takeovers
 from broker.packets.decode import DecoderLimits
 from broker.packets.encode import CONNACK_3, encode
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import NO_PROPERTIES, Connack, Properties
+from broker.packets.types import NO_PROPERTIES, Connack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +93,8 @@ class Broker:
         self.deadlines = Deadlines()
         self.keep_alive = KeepAliveRing()
         self._decoder_limits: dict[int, tuple[Limits, DecoderLimits]] = {}
+        self.flapping = Flapping(self.limits)
+        self.takeovers = Takeovers(self.limits)
         self.sys_topics = SysTopics(self)
         self._shutting_down = False
 
@@ -99,6 +105,7 @@ class Broker:
         connection = Connection(self, peer, limits, now)
         connection.stats.connections += 1
         connection.stats.accepted += 1
+        self.stats.handshakes += 1
         self.connections[connection] = None
         self.remember(now + limits.handshake_timeout, HANDSHAKE, connection)
         return connection
@@ -206,7 +213,7 @@ class Broker:
         expiry_interval = self._expiry_interval(connection, connect)
         properties = NO_PROPERTIES
         if connect.version == 5:
-            properties = self._connack_properties(connection, connect, assigned, expiry_interval)
+            properties = connack_properties(connection, connect, assigned, expiry_interval)
             if connection.maximum_packet_size:
                 size = len(encode(Connack(ReasonCode.SUCCESS, False, properties), 5))
                 if size > connection.maximum_packet_size:  # [MQTT-3.1.2-24]
@@ -217,6 +224,8 @@ class Broker:
             return Refusal(ReasonCode.NOT_AUTHORIZED, "the Session belongs to somebody else")
         if session is None and len(self.sessions) >= self.limits.sessions:
             return Refusal(ReasonCode.QUOTA_EXCEEDED, "too many Sessions")
+        if not assigned and self.flapping.banned(identifier, principal, connection.peer.address, now):
+            return self._banned(connection, identifier)
         journal = self.journal
         before = journal.changes if journal is not None else 0
         if session is not None:
@@ -225,6 +234,8 @@ class Broker:
                 if connect.clean_start:
                     session.expiry_interval = 0  # it ends with its connection, and its Will is due at once
                 self.stats.takeovers += 1
+                if self.takeovers.count(identifier, holder.peer.address, connection.peer.address):
+                    self.remember(now + MINUTE, TAKEOVERS, self)
                 holder.end(ReasonCode.SESSION_TAKEN_OVER, "another connection took over", now)
             if connect.clean_start:
                 self.end_session(session, now)  # [MQTT-3.1.2-4]
@@ -258,6 +269,13 @@ class Broker:
         self.arrive(connection, connect, session, now)
         return None
 
+    def _banned(self, connection: Connection, identifier: str) -> Refusal:
+        limits = self.limits
+        detail = f"more than {limits.flapping_connects} connections in {limits.flapping_window:g} s"
+        who = f"client id {identifier[:64]!a} from {connection.peer.address}"
+        self.notice("flapping", f"{who} is banned for a while: {detail} ([server] flapping_connects)")
+        return Refusal(ReasonCode.BANNED, detail)
+
     def arrive(self, connection: Connection, connect: Connect, session: Session, now: float) -> None:
         """The Session is the Client's: CONNACK, then what waited for it."""
         limits = connection.limits
@@ -280,6 +298,7 @@ class Broker:
         else:
             connection.outbox.put(CONNACK_3[1 if present and connect.version == 4 else 0])
         connection.stats.connects += 1
+        self.stats.handshakes -= 1
         self.stats.clients_connected += 1
         self.stats.clients_maximum = max(self.stats.clients_maximum, self.stats.clients_connected)
         connection.state = CONNECTED
@@ -354,6 +373,14 @@ class Broker:
         if subscription.share_name:
             self.stats.shared_subscriptions -= 1
         return True
+
+    def notice(self, kind: str, text: str) -> None:
+        """Tell the Watchers what somebody should look at."""
+        for watcher in self.watchers:
+            try:
+                watcher.noticed(kind, text)
+            except Exception as error:
+                self.faults.append((None, error))
 
     def disconnected(self, connection: Connection, now: float, will: bool) -> None:
         """A Connection has ended: its Session goes on, or ends with it; the Will is due now, later, or never."""
@@ -468,6 +495,9 @@ class Broker:
         elif kind == SYS:
             self.remember(now + self.limits.sys_interval, SYS, self)
             self.sys_topics.update(now)
+        elif kind == TAKEOVERS:
+            for place, text in enumerate(self.takeovers.minute()):
+                self.notice(f"takeovers {place}", f"{text} ([server] takeover_storm): do several use one identifier?")
         elif kind == PROCESS:
             self._tell_process(now)
 
@@ -549,43 +579,6 @@ class Broker:
         connection.keep_alive_seconds = seconds * connection.limits.keep_alive_grace
         if connection.keep_alive_seconds:
             self.keep_alive.add(connection, now + connection.keep_alive_seconds)
-
-    def _connack_properties(
-        self, connection: Connection, connect: Connect, assigned: str, expiry_interval: int
-    ) -> Properties:
-        """What a 5.0 Client must be told: everything that is not the standard's default (section 3.2.2.3)."""
-        limits = connection.limits
-        asked = connect.properties
-        properties = Properties()
-        if expiry_interval != connection.session_expiry_interval:
-            properties.session_expiry_interval = expiry_interval
-        if limits.receive_maximum != 65535:
-            properties.receive_maximum = limits.receive_maximum
-        if limits.maximum_qos < 2:
-            properties.maximum_qos = limits.maximum_qos
-        if not limits.retain_available:
-            properties.retain_available = 0
-        properties.maximum_packet_size = limits.maximum_packet_size
-        if assigned:
-            properties.assigned_client_identifier = assigned  # [MQTT-3.2.2-16]
-        if limits.topic_alias_maximum:
-            properties.topic_alias_maximum = limits.topic_alias_maximum
-        if not limits.wildcard_subscription_available:
-            properties.wildcard_subscription_available = 0
-        if not limits.subscription_identifier_available:
-            properties.subscription_identifier_available = 0
-        if not limits.shared_subscription_available:
-            properties.shared_subscription_available = 0
-        maximum = limits.server_keep_alive_maximum
-        if maximum and (connect.keep_alive == 0 or connect.keep_alive > maximum):
-            properties.server_keep_alive = maximum
-        if connection.method:
-            enhanced = success(connection.method, connection.grant)
-            properties.authentication_method = enhanced.authentication_method
-            properties.authentication_data = enhanced.authentication_data
-        if asked.request_response_information == 1 and limits.response_information:
-            properties.response_information = limits.response_information
-        return properties
 
     def _new_identifier(self, prefix: str) -> str:
         while True:

@@ -25,6 +25,7 @@ RETAINED_EXPIRY: Final = 3
 SYS: Final = 4
 PROCESS: Final = 5
 GRANT_EXPIRY: Final = 6
+TAKEOVERS: Final = 7
 
 SWEEP_FROM: Final = 1024  # entries below which a sweep is not worth it (a guess)
 

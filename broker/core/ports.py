@@ -111,3 +111,7 @@ class Watcher(Protocol):
     def disconnected(self, client_identifier: str, peer: Peer, reason: str) -> None: ...
 
     def refused(self, client_identifier: str, peer: Peer, reason: str) -> None: ...
+
+    def noticed(self, kind: str, text: str) -> None:
+        """Something that whoever runs the broker should look at. `kind` says which lines are alike."""
+        return

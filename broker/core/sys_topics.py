@@ -54,7 +54,7 @@ class SysTopics:
         """Publish what has changed since the last time."""
         values = self.values(now)
         for topic, value in values.items():
-            if self._published.get(topic) != value:
+            if self._published.get(topic, "") != value:
                 self._published[topic] = value
                 self._publish(topic, value, now)
         self._last_update = now

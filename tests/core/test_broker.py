@@ -496,6 +496,9 @@ class Notes:
     def refused(self, client_identifier: str, peer: Peer, reason: str) -> None:
         self.note("refused", client_identifier, reason)
 
+    def noticed(self, kind: str, text: str) -> None:
+        self.note("noticed", kind, text)
+
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_watchers(fails: bool) -> None:
@@ -519,6 +522,16 @@ def test_watchers(fails: bool) -> None:
     assert payloads(spy) == [b"bye"]
     assert "c" not in broker.sessions
     assert [each for each, _ in broker.faults] == ([spy, connection, refused, connection] if fails else [])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_notice(fails: bool) -> None:
+    broker = new_broker()
+    first, second = Notes(fails), Notes()
+    broker.watchers = (first, second)
+    broker.notice("kind", "text")
+    assert first.notes == second.notes == [("noticed", "kind", "text")]
+    assert len(broker.faults) == fails
 
 
 def test_a_bug_in_what_is_due_keeps_no_other_from_its_time() -> None:
