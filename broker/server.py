@@ -10,10 +10,11 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -40,7 +41,7 @@ from broker.transport.ticker import Ticker
 from broker.transport.tls import KeyPair, Tls, TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from broker.access import Access
     from broker.config import ListenerConfig
@@ -51,6 +52,27 @@ ALPN: Final = {"tcp": ("mqtt",), "ws": ("http/1.1",), "auto": ("mqtt", "http/1.1
 MACOS_OPEN_MAX = 10_240  # what macOS grants although it calls the limit infinite
 PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 COLLECT_AFTER = 50_000  # more new objects than freed ones before the collector looks (a guess)
+
+
+class Overseer(Protocol):
+    """Whoever looks after the process of `run`. `beat_every` is in seconds, 0.0 for never."""
+
+    beat_every: float
+
+    def started(self, server: Server) -> None:
+        """What was kept is loaded, and all listen."""
+
+    def beat(self) -> None:
+        """Connections are being served."""
+
+    def reloading(self) -> None:
+        """SIGHUP has come."""
+
+    def reloaded(self, found: Sequence[Change], mistakes: str) -> None:
+        """What has changed; or, with `mistakes`, nothing has."""
+
+    def stopping(self) -> None:
+        """SIGTERM or SIGINT has come."""
 
 
 class Server:
@@ -75,6 +97,7 @@ class Server:
         self._stream_limits = Limits()
         self._stopping = trio.CancelScope(shield=True)
         self._workers: trio.Nursery | None = None
+        self._pulses: list[tuple[float, Callable[[], None]]] = []
         self._working = trio.CancelScope(shield=True)  # a cancelled caller says goodbye too: `_stop` bounds how long
 
     async def serve_stream(
@@ -174,10 +197,37 @@ class Server:
                     self._workers = nursery
                     nursery.start_soon(self._pump.run, nursery, self._ticker.check)
                     nursery.start_soon(self._ticker.run)
+                    for pulse in self._pulses:
+                        nursery.start_soon(self._beat, *pulse)
                     if self.store is not None:
                         nursery.start_soon(self._tend, self.store)
         finally:
             self._pump.close()
+
+    def pulse(self, seconds: float, beat: Callable[[], None]) -> None:
+        """Have the pump itself call `beat` every so often: where it does not come, nobody is served."""
+        self._pulses.append((seconds, beat))
+        if self._workers is not None:
+            self._workers.start_soon(self._beat, seconds, beat)
+
+    async def _beat(self, seconds: float, beat: Callable[[], None]) -> None:
+        ours, watched = socket.socketpair()
+        ours.setblocking(False)
+        watched.setblocking(False)
+
+        def go_on(_: float) -> None:
+            watched.recv(64)
+            beat()
+
+        with ours, watched:
+            self._pump.watch(watched.fileno(), go_on)
+            try:
+                while True:
+                    with suppress(BlockingIOError):  # the pump has taken none of many
+                        ours.send(b"\0")
+                    await trio.sleep(seconds)
+            finally:
+                self._pump.unwatch(watched.fileno())
 
     async def _tend(self, store: SqliteStore) -> None:
         while True:
@@ -335,8 +385,10 @@ async def run(
     started: Callable[[Server], None] | None = None,
     authenticator: Authenticator | None = None,
     reread: Callable[[], Config] | None = None,
+    overseer: Overseer | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then shut down in an orderly way. `started` is called once all listen.
+    """Serve until SIGTERM or SIGINT, then shut down in an orderly way. `started` is called once all listen, and before
+    the `overseer` is told.
 
     At SIGHUP `reread` gives the configuration to go on with; where it raises ConfigError the old one stays.
     """
@@ -348,23 +400,40 @@ async def run(
             gc.set_threshold(COLLECT_AFTER, 20, 100)
             if started is not None:
                 started(server)
+            if overseer is not None:
+                overseer.started(server)
+                if overseer.beat_every:
+                    server.pulse(overseer.beat_every, overseer.beat)
             while (number := await anext(signals)) == signal.SIGHUP:
                 if reread is not None:
-                    await _reload(server, reread)
+                    await _reload(server, reread, overseer)
             log.info("%s: shutting down", signal.Signals(number).name)
+            if overseer is not None:
+                overseer.stopping()
             server.stop_at_once_on(signals)
 
 
-async def _reload(server: Server, reread: Callable[[], Config]) -> None:
+async def _reload(server: Server, reread: Callable[[], Config], overseer: Overseer | None) -> None:
+    if overseer is not None:
+        overseer.reloading()
+    found: list[Change] = []
+    mistakes = ""
     try:
         found = await server.reload(await trio.to_thread.run_sync(reread))
     except (ConfigError, AccessError, TlsError) as error:
+        mistakes = str(error)
         log.error("SIGHUP: the configuration is as it was, for the new one has mistakes:\n%s", error)
-        return
-    logging.getLogger("broker").setLevel(server.config.log.level.upper())
-    for change in found:
-        log.log(logging.WARNING if change.restart else logging.INFO, "SIGHUP: %s", change)
-    log.info("SIGHUP: the configuration is read again, certificates and users with it (%d changes)", len(found))
+    except Exception as error:
+        mistakes = f"a bug, met while reloading ({type(error).__name__}); the log says more"
+        log.error("a bug, met while reloading", exc_info=error)
+    else:
+        if any(change.path == "log.level" for change in found):
+            logging.getLogger("broker").setLevel(server.config.log.level.upper())
+        for change in found:
+            log.log(logging.WARNING if change.restart else logging.INFO, "SIGHUP: %s", change)
+        log.info("SIGHUP: the configuration is read again, certificates and users with it (%d changes)", len(found))
+    if overseer is not None:
+        overseer.reloaded(found, mistakes)
 
 
 def _overwrite(limits: Limits, fresh: Limits) -> None:
