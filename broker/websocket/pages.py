@@ -21,7 +21,7 @@ HOME: Final = "/"
 
 UPGRADE_REQUIRED: Final = (("Upgrade", "websocket"), ("Connection", "Upgrade"))  # what a 426 must say
 
-_SECURITY: Final = (
+SECURITY: Final = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     ("Referrer-Policy", "no-referrer"),
@@ -81,7 +81,7 @@ def answer(
     lines.append("Connection: close")
     lines.append(f"Content-Type: {media}")
     lines.append(f"Content-Length: {len(content)}")
-    lines.extend(f"{name}: {value}" for name, value in (*_SECURITY, *headers))
+    lines.extend(f"{name}: {value}" for name, value in (*SECURITY, *headers))
     return "\r\n".join((*lines, "", "")).encode("ascii") + (b"" if head else content)
 
 
