@@ -450,6 +450,7 @@ def _tls(listener: ListenerConfig) -> Tls | None:
     return Tls(
         KeyPair(wanted.certificate, wanted.key, wanted.key_password_file),
         client_ca=wanted.client_ca,
+        client_crl=wanted.client_crl,
         required=wanted.require_client_certificate,
         minimum_version=wanted.minimum_version,
         hosts=[(each.names, KeyPair(each.certificate, each.key)) for each in wanted.hosts],

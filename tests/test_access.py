@@ -158,6 +158,22 @@ async def test_certificates(kind: str) -> None:
             await answer(await to(server))
 
 
+@pytest.mark.parametrize("kind", ["tcp", "ws"])
+async def test_a_certificate_is_revoked_by_a_reload(kind: str, tmp_path: Path) -> None:
+    made = authority()
+    crl = made.revoking(tmp_path / "crl.pem")
+    tls = {"certificate": made.certificate, "key": made.key, "client_ca": made.ca_file, "client_crl": crl}
+    async with serving([{"type": kind, "tls": {**tls, "user_name": "cn"}}], auth={}) as server:
+        ann, bob = made.client("ann"), made.client("bob")
+        assert await answer(await to(server, shown=ann), name="1") == 0
+        made.revoking(crl, ann[0])
+        assert await answer(await to(server, shown=ann), name="2") == 0, "it has not been read"
+        await server.reload(server.config)
+        with pytest.raises((trio.BrokenResourceError, AssertionError)):
+            await answer(await to(server, shown=ann), name="3")
+        assert await answer(await to(server, shown=bob), name="4") == 0
+
+
 def token(**claims: Any) -> bytes:
     return jwt.encode({"sub": "ann", "exp": time.time() + 60, **claims}, SECRET, "HS256").encode()
 

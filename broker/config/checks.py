@@ -67,7 +67,11 @@ def _tls_shape(listener: ListenerConfig) -> list[Problem]:
         return []
     found: list[Problem] = []
     if tls.client_ca is None:
-        asking = (("require_client_certificate", tls.require_client_certificate), ("user_name", tls.user_name))
+        asking = (
+            ("client_crl", tls.client_crl),
+            ("require_client_certificate", tls.require_client_certificate),
+            ("user_name", tls.user_name),
+        )
         found += [
             Problem((("tls", key), ("tls", "client_ca")), f"{key} needs `client_ca`, or no certificate is asked for")
             for key, value in asking

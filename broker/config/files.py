@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from broker.config.errors import Cure, Problem
@@ -77,6 +78,8 @@ def _tls_problems(tls: TlsConfig, loc: Loc, allow_readable: bool) -> list[Proble
         found += _pair_problems(loc, tls.certificate, tls.key, password, allow_readable)
     if tls.client_ca is not None:
         found += authority_problems((*loc, "client_ca"), tls.client_ca)
+    if tls.client_crl is not None:
+        found += revoked_problems((*loc, "client_crl"), tls.client_crl)
     for index, host in enumerate(tls.hosts):
         found += _pair_problems((*loc, "hosts", index), host.certificate, host.key, None, allow_readable)
     return found
@@ -111,6 +114,18 @@ def authority_problems(loc: Loc, path: Path) -> list[Problem]:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
         except ssl.SSLError:
             found.append(Problem((loc,), f"{path} holds no certificate in PEM form"))
+    return found
+
+
+def revoked_problems(loc: Loc, path: Path) -> list[Problem]:
+    """A file of lists of revoked certificates that holds none."""
+    found = readable_problems(loc, path)
+    if not found:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with suppress(ssl.SSLError):
+            context.load_verify_locations(path)
+        if not context.cert_store_stats()["crl"]:
+            found.append(Problem((loc,), f"{path} holds no list of revoked certificates (X509 CRL) in PEM form"))
     return found
 
 

@@ -62,6 +62,13 @@ class TlsConfig(Table):
         examples=["/etc/triomq/clients-ca.pem"],
         json_schema_extra=kinds.without_null,
     )
+    client_crl: kinds.File | None = Field(
+        default=None,
+        description="PEM file of the lists of revoked certificates, one for each authority of `client_ca` that signs "
+        "for Clients; whom no list in force covers is refused. When not set, nothing counts as revoked.",
+        examples=["/etc/triomq/clients-crl.pem"],
+        json_schema_extra=kinds.without_null,
+    )
     require_client_certificate: bool = Field(
         default=False,
         description="Whether a Client without a certificate is refused; when not set, it is where client_ca is set.",

@@ -77,8 +77,9 @@ class KeyPair:
 
 class Tls:
     """See the module. `hosts` are further certificates, chosen by the name that the Client asks for (SNI). With a
-    `client_ca`, Clients show a certificate that it has signed, or may, where it is not `required`. `protocols` are what
-    ALPN offers. Raises TlsError.
+    `client_ca`, Clients show a certificate that it has signed, or may, where it is not `required`; with a `client_crl`
+    one that its authority's list does not revoke (RFC 5280 section 5). `protocols` are what ALPN offers. Raises
+    TlsError.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Tls:
         pair: KeyPair,
         *,
         client_ca: Path | None = None,
+        client_crl: Path | None = None,
         required: bool = True,
         minimum_version: str = "1.2",
         hosts: Sequence[tuple[Sequence[str], KeyPair]] = (),
@@ -93,6 +95,7 @@ class Tls:
     ) -> None:
         self.pair = pair
         self.client_ca = client_ca
+        self.client_crl = client_crl
         self.required = required
         self.minimum_version = minimum_version
         self.hosts = hosts
@@ -137,7 +140,20 @@ class Tls:
             if not context.cert_store_stats()["x509_ca"]:
                 raise TlsError(f"{self.client_ca}: no certificate in it is that of an authority")
             context.verify_mode = ssl.CERT_REQUIRED if self.required else ssl.CERT_OPTIONAL
+        if self.client_crl is not None:
+            load_revoked(context, self.client_crl)
         return context
+
+
+def load_revoked(context: ssl.SSLContext, path: Path) -> None:
+    """Take no certificate that the lists at `path` revoke, or whose authority has no list there. Raises TlsError."""
+    _readable(path)
+    known = context.cert_store_stats()["crl"]
+    with suppress(ssl.SSLError):
+        context.load_verify_locations(path)
+    if context.cert_store_stats()["crl"] == known:
+        raise TlsError(f"{path} holds no list of revoked certificates (X509 CRL) in PEM form")
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
 class TlsLayer:
@@ -174,6 +190,8 @@ class TlsLayer:
             self.closed = True
         except ssl.SSLError as error:
             self.fault = f"TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
+            if isinstance(error, ssl.SSLCertVerificationError):
+                self.fault += f": {error.verify_message}"
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def send(self, data: bytes) -> None:

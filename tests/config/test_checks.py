@@ -34,6 +34,7 @@ def test_the_default_has_none() -> None:
         ({"type": "unix", "path": "/x", "tls": {"certificate": "c"}}, "listeners[0].tls", "a unix listener has no TLS"),
         ({"type": "tcp", "proxy_protocol": True}, "listeners[0].proxy_protocol", "needs `trusted_proxies`"),
         ({"type": "tcp", "tls": {"certificate": "c", "user_name": "cn"}}, "listeners[0].tls.user_name", "`client_ca`"),
+        ({"type": "ws", "tls": {"certificate": "c", "client_crl": "l"}}, "listeners[0].tls.client_crl", "`client_ca`"),
         (
             {"type": "tcp", "tls": {"certificate": "c", "require_client_certificate": True}},
             "listeners[0].tls.require_client_certificate",

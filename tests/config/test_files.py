@@ -11,6 +11,7 @@ from broker.config import Config, ConfigError, load
 from broker.config.errors import dotted
 from broker.config.files import file_problems, readable_problems, secret_problems
 from broker.config.settings import DEFERRED
+from tests.authority import authority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,9 +67,10 @@ def test_good_files(pem: Pem, server_pem: Path) -> None:
     assert found(certificate=pem.certificate, key=pem.key, hosts=[host]) == []
 
 
-@pytest.mark.parametrize("name", ["certificate", "key", "key_password_file", "client_ca"])
+@pytest.mark.parametrize("name", ["certificate", "key", "key_password_file", "client_ca", "client_crl"])
 def test_a_file_that_is_not_there(pem: Pem, name: str) -> None:
-    files: dict[str, Any] = {"certificate": pem.certificate, "key": pem.key, name: pem.folder / "no"}
+    files: dict[str, Any] = {"certificate": pem.certificate, "key": pem.key, "client_ca": pem.authority}
+    files[name] = pem.folder / "no"
     assert found(**files) == [(name, f"{pem.folder}/no cannot be read: No such file or directory")]
 
 
@@ -93,6 +95,14 @@ def test_files_without_what_they_should_hold(pem: Pem) -> None:
     assert found(certificate=closed) == [("certificate", f"{closed} holds no private key, and no `key` names its file")]
     assert found(certificate=pem.certificate, key=pem.key, client_ca=pem.key) == [
         ("client_ca", f"{pem.key} holds no certificate in PEM form")
+    ]
+
+
+def test_lists_of_revoked_certificates(pem: Pem, tmp_path: Path) -> None:
+    files: dict[str, Any] = {"certificate": pem.certificate, "key": pem.key, "client_ca": pem.authority}
+    assert found(**files, client_crl=authority().revoking(tmp_path / "crl.pem")) == []
+    assert found(**files, client_crl=pem.authority) == [
+        ("client_crl", f"{pem.authority} holds no list of revoked certificates (X509 CRL) in PEM form")
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,9 +89,10 @@ def tls(certificates: Authority) -> Tls:
     return Tls(KeyPair(certificates.certificate, certificates.key), protocols=("mqtt",))
 
 
-def mutual(certificates: Authority, required: bool = True) -> Tls:
+def mutual(certificates: Authority, required: bool = True, crl: Path | None = None) -> Tls:
     pair = KeyPair(certificates.certificate, certificates.key)
-    return Tls(pair, client_ca=certificates.ca_file, required=required)
+    hosts = [(("other.example.org",), KeyPair(*certificates.server("other.example.org")))] if crl else []
+    return Tls(pair, client_ca=certificates.ca_file, client_crl=crl, required=required, hosts=hosts)
 
 
 # -- The layer
@@ -246,6 +248,53 @@ def test_a_certificate_of_another_authority(certificates: Authority, required: b
     assert layer.fault
 
 
+@pytest.mark.parametrize("name", ["localhost", "other.example.org"])
+@pytest.mark.parametrize("required", [False, True])
+def test_a_certificate_that_is_revoked(certificates: Authority, tmp_path: Path, required: bool, name: str) -> None:
+    ann, bob = certificates.client("ann"), certificates.client("bob")
+    tls = mutual(certificates, required, certificates.revoking(tmp_path / "crl.pem", ann[0]))
+    layer, client = TlsLayer(tls), Client(certificates.trusting(bob), name)
+    shaken(layer, client)
+    assert (layer.ready, layer.fault) == (True, "")
+    layer, client = TlsLayer(tls), Client(certificates.trusting(ann), name)
+    shaken(layer, client)
+    client.heard()
+    assert (layer.ready, layer.fault) == (False, "TLS: certificate verify failed: certificate revoked")
+    assert client.fault == "SSLV3_ALERT_CERTIFICATE_REVOKED"
+
+
+def test_a_list_that_has_run_out_or_is_of_another_authority_lets_nobody_in(
+    certificates: Authority, tmp_path: Path
+) -> None:
+    path = tmp_path / "crl.pem"
+    other = authority("stranger").revoking(tmp_path / "other.pem")
+    for crl, why in (
+        (certificates.revoking(path, next_update=timedelta(days=-1)), "CRL has expired"),
+        (other, "unable to get certificate CRL"),
+    ):
+        layer = TlsLayer(mutual(certificates, crl=crl))
+        shaken(layer, Client(certificates.trusting(certificates.client("ann"))))
+        assert (layer.ready, layer.fault) == (False, f"TLS: certificate verify failed: {why}")
+
+
+def test_who_is_revoked_does_not_come_back_with_a_ticket(certificates: Authority, tmp_path: Path) -> None:
+    path = tmp_path / "crl.pem"
+    tls = mutual(certificates, crl=certificates.revoking(path))
+    ann = certificates.client("ann")
+    context = certificates.trusting(ann)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # its tickets come with the handshake
+    first = Client(context)
+    shaken(TlsLayer(tls), first)
+    second = Client(context, session=first.tls.session)
+    shaken(TlsLayer(tls), second)
+    assert second.tls.session_reused
+    certificates.revoking(path, ann[0])
+    tls.reload()
+    layer = TlsLayer(tls)
+    shaken(layer, Client(context, session=first.tls.session))
+    assert (layer.ready, layer.fault) == (False, "TLS: certificate verify failed: certificate revoked")
+
+
 # -- Files
 
 
@@ -294,6 +343,9 @@ def test_files_that_are_not_right(certificates: Authority, tmp_path: Path) -> No
             Tls(KeyPair(*good), client_ca=ca)
     with pytest.raises(TlsError, match="that of an authority"):
         Tls(KeyPair(*good), client_ca=good[0])
+    for crl, why in ((empty, "no list of revoked"), (good[0], "no list of revoked"), (tmp_path / "none", "No such")):
+        with pytest.raises(TlsError, match=why):
+            Tls(KeyPair(*good), client_ca=certificates.ca_file, client_crl=crl)
 
 
 def test_an_encrypted_key_needs_its_password(certificates: Authority, tmp_path: Path) -> None:
