@@ -8,6 +8,9 @@ RUN    := $(VENV)/bin/python
 BUILD   := $(or $(BROKER_BUILD),auto)
 SOURCES := pyproject.toml hatch_build.py README.md LICENSE $(shell find broker -name __pycache__ -prune -o -type f -print)
 
+# Without bytecode on the disk every process that a test starts compiles the broker first, and each run all tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 # pip 22.3 and later installs into another environment, which spares the python3-venv package that Debian leaves out.
 # An environment of its own brings no pip; where the outer Python has none, ensurepip puts one in.
 PIP = if $(PYTHON) -m pip --version >/dev/null 2>&1; \
