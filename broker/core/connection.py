@@ -567,6 +567,8 @@ class Connection:
         self.outbox.put(data)
 
     def _over(self, reason: str, now: float, will: bool) -> None:
+        if self.state != CONNECTED:
+            self.broker.stats.handshakes -= 1
         self.state = ENDED
         self.arriving = 0
         self.connect = None

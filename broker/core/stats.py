@@ -30,6 +30,13 @@ class Stats:
 
     def __init__(self) -> None:
         self.by_transport: dict[str, TransportStats] = {}
+        self.handshakes = 0  # Network Connections open that have no CONNACK yet
+        # Network Connections closed at once, by the setting that says so
+        self.turned_away = dict.fromkeys(
+            ("connections", "connections_per_address", "max_connections", "trusted_proxies"), 0
+        )
+        # How often accepting has stopped for a while, and why
+        self.kept_waiting = dict.fromkeys(("connects_per_second", "descriptors", "handshakes"), 0)
         self.clients_connected = 0
         self.clients_maximum = 0
         self.clients_expired = 0
@@ -38,6 +45,7 @@ class Stats:
         self.subscriptions = 0
         self.shared_subscriptions = 0
         self.takeovers = 0
+        self.over_rate = 0  # reads after which a Client was not read for a while, for it had sent too much
         self.queued_messages = 0  # waiting in Sessions
         self.queued_bytes = 0
 

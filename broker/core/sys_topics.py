@@ -89,14 +89,24 @@ class SysTopics:
             "clients/inactive": str(disconnected),
             "clients/maximum": str(stats.clients_maximum),
             "clients/expired": str(stats.clients_expired),
+            "clients/over rate": str(stats.over_rate),
+            "clients/banned": str(broker.flapping.now_banned(now)),
+            "clients/takeovers": str(stats.takeovers),
+            "clients/takeover storm": broker.takeovers.named,
             "subscriptions/count": str(stats.subscriptions),
             "shared_subscriptions/count": str(stats.shared_subscriptions),
             "retained messages/count": str(broker.retained.count),
             "messages/stored": str(broker.retained.count + stats.queued_messages),
             "store/messages/count": str(broker.retained.count + stats.queued_messages),
             "store/messages/bytes": str(broker.retained.bytes + stats.queued_bytes),
+            "connections/refused/flapping": str(broker.flapping.refused),
             "publish/messages/dropped": str(stats.publish_dropped),
         }
+        result["connections/handshakes"] = str(stats.handshakes)
+        for name, count in stats.turned_away.items():
+            result[f"connections/refused/{name}"] = str(count)
+        for name, count in stats.kept_waiting.items():
+            result[f"connections/paused/{name}"] = str(count)
         if broker.journal is not None:
             result["store/state"] = "full" if broker.journal.full else "ok"
             result["store/commits"] = str(broker.journal.committed)

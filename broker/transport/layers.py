@@ -26,12 +26,12 @@ from broker.websocket.frames import (
     ping_frame,
 )
 from broker.websocket.handshake import READING, REFUSED, UPGRADED, HttpDoor
+from broker.websocket.pages import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from broker.core.broker import Broker
     from broker.core.limits import Limits
+    from broker.transport.admission import Place
     from broker.transport.tls import Tls
     from broker.websocket.deflate import Deflater
     from broker.websocket.forwarded import Networks
@@ -84,7 +84,7 @@ class Layers:
         self._proxy_is_secure = False  # the Client came to the proxy over TLS
         self._trusted_proxies = trusted_proxies
         self._mqtt = kind == MQTT  # neither HTTP nor WebSocket
-        self.on_close: Callable[[], None] = _nothing
+        self.place: Place | None = None  # at the door that counts; a stream has none
         self.plain = (
             kind == MQTT and tls is None and not proxy_protocol
         )  # nothing but MQTT: the outbox goes out as it is
@@ -149,7 +149,8 @@ class Layers:
 
     def close(self) -> None:
         """The door has closed."""
-        self.on_close()
+        if self.place is not None:
+            self.place.leave()
 
     def _read_proxy(self, proxy: ProxyReader, data: bytes, now: float) -> bytes:
         """What comes behind the PROXY header, once that is there."""
@@ -165,6 +166,8 @@ class Layers:
             self.outbox.touch()
             return b""
         if header.source:
+            if not self._may_stay(header.source, now):
+                return b""
             connection.peer.address = header.source
             self._loopback = is_loopback(header.source)
             self._proxy_is_secure = header.secure
@@ -175,6 +178,15 @@ class Layers:
             connection.receive(proxy.rest, now)
             return b""
         return proxy.rest
+
+    def _may_stay(self, address: str, now: float) -> bool:
+        """Whether the peer, which is at `address` as a proxy says, may stay; the connection is over where not."""
+        if self.place is None or address == self.connection.peer.address or self.place.moved(address, now):
+            return True
+        self._deaf = True
+        self.connection.lost(now, f"too many connections from the address of {address}")
+        self.outbox.touch()
+        return False
 
     def _begin_tls(self, tls: Tls) -> None:
         self._offered = None
@@ -238,6 +250,9 @@ class Layers:
         self._deaf = True
         self.outbox.touch()
         if http.outcome == UPGRADED:
+            if not self._may_stay(http.client_address, now):
+                self._control += answer(429, "There are too many connections from this address.\n")
+                return
             self._control += http.response
             connection.peer.headers = http.headers
             connection.peer.target = http.target
@@ -334,7 +349,3 @@ class Layers:
         if reason.startswith("0x8B"):
             return GOING_AWAY
         return POLICY_VIOLATION if reason.startswith("0x") else NORMAL_CLOSURE
-
-
-def _nothing() -> None:
-    return None

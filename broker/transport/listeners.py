@@ -72,9 +72,6 @@ class Listener:
             return True
         return _is_loopback(str(connected.getsockname()[0]))
 
-    def closed_one(self) -> None:
-        self.connections -= 1
-
     def close(self) -> None:
         """Close, and take a Unix socket's file away if it is still ours."""
         self.socket.close()

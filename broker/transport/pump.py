@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final
@@ -22,12 +23,12 @@ import trio
 
 from broker.core.deadlines import Deadlines
 from broker.packets.reasons import ReasonCode
+from broker.transport.admission import PAUSE, Admission, Place
 from broker.transport.complaints import Complaints, log
 from broker.transport.layers import MQTT, Layers
 from broker.transport.link import LINGER, Link
 from broker.transport.listeners import Listener
 from broker.transport.poller import READ, WRITE, Poller
-from broker.websocket.forwarded import trusted
 
 if TYPE_CHECKING:
     import socket
@@ -52,6 +53,7 @@ LINGERING: Final = 1
 STALLED: Final = 2
 ACCEPT_AGAIN: Final = 3
 WATERMARK: Final = 4
+KNOCK: Final = 5
 
 _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 
@@ -68,6 +70,7 @@ class Pump:
         self.listeners: dict[int, Listener] = {}
         self.stalled: dict[Link, None] = {}
         self.complaints = Complaints()
+        self.admission = Admission(broker, self.complaints)
         self.accepting = True
         self.deadlines = Deadlines()
         self._watching = False  # a look at the watermark is due
@@ -77,6 +80,9 @@ class Pump:
         self._wake: Callable[[], None] = _nothing
         self._watched: dict[int, Callable[[float], object]] = {}
         self._arriving: list[Link] = []  # not read until their CONNACK has left
+        self._at_the_door: list[Listener] = []  # that accept nothing until they may
+        self._knock_at = 0.0  # and are not looked at before
+        self._last_in: Listener | None = None
 
     def clock(self) -> float:
         """What `trio.current_time` gives."""
@@ -156,6 +162,8 @@ class Pump:
                 else:
                     self._arrived(link, now)
             self._arriving = still
+        if self._at_the_door:
+            self._let_in(now)
         if not self._watching and broker.unsafe_bytes() > UNSAFE:
             self._watching = True
             self._remember(now, WATERMARK, self)
@@ -210,7 +218,12 @@ class Pump:
     def accept(self, listener: Listener, now: float) -> None:
         """Take new connections, many at a time."""
         failures = 0
-        for _ in range(ACCEPTED_AT_ONCE):
+        for accepted in range(ACCEPTED_AT_ONCE):
+            delay = self.admission.delay(listener, now)
+            if delay:
+                if not accepted:  # somebody waits: the poller says so
+                    self._keep_waiting(listener, now, delay)
+                return
             try:
                 connected, address = listener.socket.accept()
             except BlockingIOError:
@@ -231,26 +244,11 @@ class Pump:
                 log.error("a bug, met while accepting at %s", listener.url, exc_info=error)
 
     def _accepted(self, listener: Listener, connected: socket.socket, address: object, now: float) -> None:
-        limits = listener.limits
-        if limits.max_connections and listener.connections >= limits.max_connections:
-            connected.close()
-            self.complaints.complain(
-                now,
-                logging.WARNING,
-                f"full {listener.url}",
-                f"{listener.url}: {limits.max_connections} connections, no more are let in (limits.max_connections)",
-            )
-            return
         name = listener.peer_name(address)
-        if listener.proxy_protocol and listener.type != "unix" and not trusted(name, listener.trusted_proxies):
+        if not self.admission.admit(listener, name, now):
             connected.close()
-            self.complaints.complain(
-                now,
-                logging.WARNING,
-                f"proxy {listener.url}",
-                f"{listener.url}: {name} is no trusted proxy and is not let in (trusted_proxies)",
-            )
             return
+        limits = listener.limits
         listener.prepare(connected)
         self.poller.add(connected.fileno(), READ)
         layers = Layers(
@@ -268,10 +266,33 @@ class Pump:
         )
         link = Link(self, connected, layers)
         self.links[link.fd] = link
-        listener.connections += 1
-        layers.on_close = listener.closed_one
+        layers.place = Place(self.admission, listener, name)
+        self._last_in = listener
         if limits.websocket_ping_interval > 0 and listener.kind != MQTT:
             self._remember(now + limits.websocket_ping_interval, PING, link)
+
+    def _keep_waiting(self, listener: Listener, now: float, delay: float) -> None:
+        """Leave new connections in the backlog until they may come in."""
+        self.admission.complain_of_delay(listener, delay, now)
+        self._stop_listening(listener)
+        self._at_the_door.append(listener)
+        self._knock_at = 0.0
+        if delay != math.inf:
+            self._knock_at = now + PAUSE
+            self._remember(now + delay, KNOCK, self)  # a tick is followed by a flush
+
+    def _let_in(self, now: float) -> None:
+        """Go on accepting where nothing speaks against it any more."""
+        door = self._at_the_door
+        if now < self._knock_at or not self.accepting or self.admission.delay(door[0], now):
+            return
+        last = self._last_in
+        if last is not None and last in door:
+            door.remove(last)
+            door.append(last)  # the others have their turn first
+        for listener in door:
+            self._listen_again(listener)
+        door.clear()
 
     def _pause_accepting(self, listener: Listener, now: float, error: OSError) -> None:
         """No more file descriptors: leave new connections in the backlog for a moment, the present ones live on."""
@@ -279,10 +300,17 @@ class Pump:
         self.complaints.complain(
             now, logging.ERROR, f"paused {listener.url}", f"{listener.url}: cannot accept: {error.strerror}{advice}"
         )
-        if not listener.paused:
-            listener.paused = True
-            self.poller.change(listener.socket.fileno(), READ, 0)
-            self._remember(now + ACCEPT_PAUSE, ACCEPT_AGAIN, listener)
+        self.broker.stats.kept_waiting["descriptors"] += 1
+        self._stop_listening(listener)
+        self._remember(now + ACCEPT_PAUSE, ACCEPT_AGAIN, listener)
+
+    def _stop_listening(self, listener: Listener) -> None:
+        listener.paused = True
+        self.poller.change(listener.socket.fileno(), READ, 0)
+
+    def _listen_again(self, listener: Listener) -> None:
+        listener.paused = False
+        self.poller.change(listener.socket.fileno(), 0, READ)
 
     def forget(self, link: Link) -> None:
         """A link closes."""
@@ -366,9 +394,8 @@ class Pump:
             elif kind == ACCEPT_AGAIN:
                 assert isinstance(subject, Listener)
                 if self.accepting:
-                    subject.paused = False
-                    self.poller.change(subject.socket.fileno(), 0, READ)
-            else:
+                    self._listen_again(subject)
+            elif kind != KNOCK:
                 assert isinstance(subject, Link)
                 if not subject.closed:
                     try:

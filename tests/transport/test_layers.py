@@ -410,14 +410,6 @@ def test_a_refusal_is_told_through_the_frames() -> None:
     assert opcode == CLOSE
 
 
-def test_closing_lets_go() -> None:
-    wire = Wire(HTTP).upgraded()
-    closed: list[bool] = []
-    wire.layers.on_close = lambda: closed.append(True)
-    wire.layers.close()
-    assert closed == [True]
-
-
 # -- Behind a proxy
 
 HEADER = b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 1883\r\n"
