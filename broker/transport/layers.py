@@ -15,6 +15,7 @@ from broker.core.ports import Peer
 from broker.packets.reasons import ReasonCode
 from broker.transport.proxy import KNOWN, ProxyReader
 from broker.transport.proxy import READING as PROXY_READING
+from broker.transport.rates import Rates, rates_of
 from broker.transport.tls import TlsLayer
 from broker.websocket.forwarded import is_loopback
 from broker.websocket.frames import (
@@ -72,6 +73,7 @@ class Layers:
         self.connection = broker.accept(Peer(address, transport, listener), limits, now)
         self.outbox = self.connection.outbox
         self.limits = limits
+        self.rates = rates_of(limits, now)  # a door that finds some calls `receive_counted`
         self._loopback = loopback
         self._http: HttpDoor | None = None
         self._frames: FrameDecoder | None = None
@@ -124,6 +126,25 @@ class Layers:
         else:
             self._receive(data, now)
 
+    def receive_counted(self, rates: Rates, data: bytes, now: float) -> None:
+        """The same, counted: then `rates` say when to read again. Only who is connected is counted."""
+        connection = self.connection
+        stats = connection.stats
+        messages, size = stats.publish_received, stats.bytes_received
+        if data:
+            self.receive(data, now)
+        else:
+            self._go_on(now)
+        if connection.state == CONNECTED:
+            if connection.stats is not stats:  # the first bytes told what it is: what came with them is let pass
+                stats = connection.stats
+                messages, size = stats.publish_received, stats.bytes_received
+            rates.take(stats.publish_received - messages, max(stats.bytes_received - size, len(data)), now)
+            if rates.until > now:
+                # It is not silent, we do not listen: until then its Keep Alive does not run.
+                connection.last_received = rates.until
+                connection.broker.stats.over_rate += 1
+
     def _receive(self, data: bytes, now: float) -> None:
         """The same after TLS."""
         if self._mqtt:
@@ -137,6 +158,12 @@ class Layers:
 
     def go_on(self, now: float) -> None:
         """What held the Connection up is over: take what came behind that."""
+        if self.rates is None:
+            self._go_on(now)
+        else:
+            self.receive_counted(self.rates, b"", now)
+
+    def _go_on(self, now: float) -> None:
         self.connection.receive(b"", now)
         if self._frames is not None and self._frames.pending:
             self._receive_frames(b"", now)

@@ -39,6 +39,8 @@ class Link:
         "paused",
         "progress_at",
         "pump",
+        "resting",
+        "room",
         "shut",
         "small_reads",
         "socket",
@@ -54,6 +56,8 @@ class Link:
         self.unsent: memoryview | None = None
         self.interest = READ
         self.paused = False
+        self.resting = False  # not read because it has sent more than its rates allow
+        self.room = READ_BYTES if layers.rates is None else layers.rates.room
         self.small_reads = 0
         self.shut = False  # our half is
         self.failure = ""  # why the peer takes nothing any more
@@ -68,7 +72,7 @@ class Link:
     def readable(self, now: float) -> None:
         """Take what has come."""
         try:
-            data = self.socket.recv(FEW_BYTES if self.small_reads >= SMALL_READS else READ_BYTES)
+            data = self.socket.recv(FEW_BYTES if self.small_reads >= SMALL_READS else self.room)
         except BlockingIOError:
             return
         except OSError as error:
@@ -81,12 +85,19 @@ class Link:
             return
         layers = self.layers
         if data:
-            layers.receive(data, now)
+            rates = layers.rates
+            if rates is None:
+                layers.receive(data, now)
+            else:
+                layers.receive_counted(rates, data, now)
+                self.room = rates.room
             connection = layers.connection
             if connection.waiting is not None:
                 self.pump.wait_for(self)
             elif connection.arriving:
                 self.pump.hold(self)
+            elif rates is not None:
+                self.pump.rest(self, now)
         elif self.failure:
             self.abort(self.failure, now)
         else:

@@ -54,6 +54,7 @@ STALLED: Final = 2
 ACCEPT_AGAIN: Final = 3
 WATERMARK: Final = 4
 KNOCK: Final = 5
+RESTED: Final = 6
 
 _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 
@@ -174,6 +175,7 @@ class Pump:
         if not link.closed:
             try:
                 link.layers.go_on(now)
+                self.rest(link, now)
             except Exception as error:
                 self.bug(link, error, now)
 
@@ -342,6 +344,16 @@ class Pump:
         link.pause()
         self._arriving.append(link)
 
+    def rest(self, link: Link, now: float) -> None:
+        """It is not read for as long as it is above its rates."""
+        rates = link.layers.rates
+        if rates is None or rates.until <= now or link.resting or link.closed or link.layers.connection.ended:
+            return
+        link.resting = True
+        link.pause()
+        self._remember(rates.until, RESTED, link)
+        self.complaints.complain(now, logging.WARNING, f"rate {rates.setting}", rates.complaint(link.layers.connection))
+
     def wait_for(self, link: Link) -> None:
         """An authenticator wants to be awaited: this link is not read meanwhile, all others are."""
         nursery = self._nursery
@@ -369,6 +381,8 @@ class Pump:
         link.resume()
         if connection.arriving:
             self.hold(link)
+        else:
+            self.rest(link, self.clock())
         self.flush(self.clock())
         self._wake()
 
@@ -407,6 +421,9 @@ class Pump:
         limits = link.layers.limits
         if kind == LINGERING:
             link.abort(link.failure, now)
+        elif kind == RESTED:
+            link.resting = False
+            link.resume()
         elif kind == STALLED:
             due = link.progress_at + limits.write_stall_timeout
             if link not in self.stalled:
@@ -416,7 +433,8 @@ class Pump:
             else:
                 self._remember(due, STALLED, link)
         elif kind == PING:
-            idle_since = max(link.last_sent, link.layers.connection.last_received)
+            # One who is not read counts as heard; a proxy between sees what we send.
+            idle_since = link.last_sent if link.paused else max(link.last_sent, link.layers.connection.last_received)
             due = idle_since + limits.websocket_ping_interval
             if due <= now:
                 if link.layers.websocket and link.unsent is None and not link.shut:

@@ -13,11 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from broker.core.connection import Connection
     from broker.core.limits import Limits
 
 MOST: Final = 64 * 1024  # bytes at once
 FEWEST: Final = 448  # and where a few bytes hold many messages
-FIRST: Final = 4096
+SMALL: Final = 16  # bytes of a message, until it is known better
 LUMP: Final = 0.25  # seconds' worth in one read: where there is more, less is read at once
 
 
@@ -26,7 +27,8 @@ class Rates:
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.until = now
-        self.room = FIRST
+        rooms = [SMALL * limits.messages_per_second, int(LUMP * limits.bytes_per_second)]
+        self.room = max(FEWEST, min([MOST, *[room for room in rooms if room]]))
         self.setting = ""  # the bound that the Client is above
         self.bound = 0
         self._messages_per_second = limits.messages_per_second
@@ -58,6 +60,13 @@ class Rates:
             self.room = max(FEWEST, self.room // 2)
         elif size >= self.room and 4 * lump < LUMP:
             self.room = min(MOST, self.room * 2)
+
+    def complaint(self, connection: Connection) -> str:
+        """For the log."""
+        return (
+            f"{connection.name[:64]!a} at {connection.peer.address} sends more than {self.bound} "
+            f"{self.setting.partition('_')[0]} per second: it is read later (limits.{self.setting})"
+        )
 
 
 def rates_of(limits: Limits, now: float) -> Rates | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from broker.core.broker import Broker
     from broker.transport.layers import Layers
+    from broker.transport.rates import Rates
 
 READ_BYTES = 64 * 1024
 WRITE_BYTES = 16 * 1024  # at a time: each has the write stall timeout to leave
@@ -79,9 +80,10 @@ async def _read(
 ) -> None:
     layers = link.layers
     connection = layers.connection
+    rates = layers.rates
     try:
         while True:
-            data = await stream.receive_some(READ_BYTES)
+            data = await stream.receive_some(READ_BYTES if rates is None else rates.room)
             now = trio.current_time()
             if not data:
                 if connection.ended:
@@ -93,7 +95,10 @@ async def _read(
             if connection.ended:
                 continue
             try:
-                layers.receive(bytes(data), now)
+                if rates is None:
+                    layers.receive(bytes(data), now)
+                else:
+                    layers.receive_counted(rates, bytes(data), now)
                 while connection.waiting is not None:
                     answer = await connection.waiting
                     now = trio.current_time()
@@ -109,10 +114,20 @@ async def _read(
                 await link.noticed.wait()
                 if not connection.arriving and not connection.ended:
                     layers.go_on(trio.current_time())
+            if rates is not None and rates.until > now:
+                await _rest(link, rates)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         now = trio.current_time()
         layers.eof(now, "connection lost")
         settle(now)
+
+
+async def _rest(link: StreamLink, rates: Rates) -> None:
+    """Do not read for as long as the Client is above its rates, unless the connection ends."""
+    with trio.move_on_at(rates.until):
+        while not link.layers.connection.ended:
+            link.noticed = trio.Event()
+            await link.noticed.wait()
 
 
 async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[float], None]) -> None:

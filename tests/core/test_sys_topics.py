@@ -72,6 +72,7 @@ def test_values() -> None:
         "clients/inactive": 1,
         "clients/maximum": 2,
         "clients/expired": 0,
+        "clients/over rate": 0,
         "subscriptions/count": 2,
         "shared_subscriptions/count": 1,
         "retained messages/count": 1,
