@@ -341,7 +341,7 @@ async def test_a_fast_rate_is_looked_at_now_and_then(make: Callable[..., Bench])
     alive(present)
     assert came_in(bench) == 1
     bench.advance(PAUSE / 2)
-    assert came_in(bench) == 1 + round(PAUSE * 1000)
+    assert came_in(bench) - 1 in (9, 10), "a hundredth of a thousand"
 
 
 # -- How many at once on their way
