@@ -63,7 +63,7 @@ class Access:
         self._passwords: PasswordMethod | None = None
         auth = config.auth
         same = old is not None and _hashing(old.config) == _hashing(config)
-        fresh = Hasher(auth.hashing_at_once, remembered_for=auth.password_cache)
+        fresh = Hasher(auth.hashing_at_once, _patience(config), remembered_for=auth.password_cache)
         self._hasher: Hasher = old._hasher if old is not None and same else fresh  # it remembers by the hashes
         try:
             self._roles = policy(config.roles)
@@ -97,6 +97,7 @@ class Access:
         failures = None if same else self.authenticator.failures
         self.authenticator = old.authenticator
         self.authenticator.timeout = auth.timeout
+        self._hasher.patience = _patience(self.config)
         self.authenticator.replace(self._methods, self._roles.grant_to, self._lets_in, self._scram, failures)
 
     def grant(self, session: Session) -> Grant:
@@ -154,6 +155,12 @@ class Access:
 
 def _hashing(config: Config) -> tuple[int, float]:
     return config.auth.hashing_at_once, config.auth.password_cache
+
+
+def _patience(config: Config) -> float:
+    """Seconds that a password may wait in line, so that its CONNACK comes before the time for CONNECT is over."""
+    times = [config.auth.timeout, *(each.limits.handshake_timeout for each in config.listeners)]
+    return 0.8 * min(times)
 
 
 def _jwt_method(config: Config) -> JwtMethod:

@@ -4,8 +4,8 @@ New hashes are argon2id (19 MiB, t=2, p=1). Two older kinds are read because `mo
 (PBKDF2-HMAC-SHA512) and `$6$` (one SHA-512). A password is bytes, as in CONNECT, and is never kept: neither it nor a
 hash stands in a message, a `repr` or an exception.
 
-The Hasher keeps the work off the loop and within limits: so many threads, so many that wait for one, and no second
-hash for a Client that comes back with what was right before. What it remembers is an HMAC under a key of this process,
+The Hasher keeps the work off the loop and within limits: so many threads, no more in the line than are served in time,
+and no second hash for a Client that comes back with what was right before. What it remembers is an HMAC under a key of this process,
 over the user name, the hash in the file and the password: a changed hash is never matched by an old memory. What was
 wrong is not remembered.
 """
@@ -37,6 +37,8 @@ MOST_MEMORY: Final = 262_144  # KiB
 MOST_TIME: Final = 20
 MOST_LANES: Final = 16
 MOST_ITERATIONS: Final = 5_000_000
+
+EXPECTED: Final = 0.04  # seconds of a hash, before one was measured
 
 FEW_ITERATIONS: Final = 100_000  # of PBKDF2-HMAC-SHA512: with fewer a thief of the file tries passwords too fast
 
@@ -230,12 +232,27 @@ def _bare(value: bytes) -> str:
     return b64encode(value).decode().rstrip("=")
 
 
+class _Turn:
+    """One password that is being verified, and all who ask for it meanwhile."""
+
+    __slots__ = ("lock", "right", "users")
+
+    def __init__(self) -> None:
+        self.lock = trio.Lock()
+        self.right: bool | None = None
+        self.users = 0
+
+
 class HasherBusy(Exception):
-    """So many wait already that this check is not begun."""
+    """So many are in the line that this check would come too late; it is not begun."""
 
 
 class Hasher:
-    """Verifies passwords: `parallel` at once, each in a thread, and `waiting` more in a queue.
+    """Verifies passwords: `parallel` at once, each in a thread; the others wait in a line.
+
+    Nobody is let into the line who would be there for longer than `patience` seconds, by how long the last hashes took:
+    a Client that is told so at once asks again later, and one whose time is up has cost a hash for nothing. Those who
+    ask the same at the same time are one in the line.
 
     It remembers `remembered` users whose password was right, each for `remembered_for` seconds; the one that was seen
     last stays longest.
@@ -244,21 +261,24 @@ class Hasher:
     def __init__(
         self,
         parallel: int = 2,
-        waiting: int = 1000,
+        patience: float = 4.0,
         remembered: int = 10_000,
         remembered_for: float = 3600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.patience = patience
         self.waiting = 0  # checks that are under way or wait
         self.hashed = 0  # checks that were hashed
-        self._most = parallel + waiting
+        self.busy = 0  # checks that were not begun
+        self.seconds = EXPECTED  # of a hash, on the average of the last few
+        self._parallel = parallel
         self._limiter = trio.CapacityLimiter(parallel)
         self._capacity = remembered
         self._lifetime = remembered_for
         self._clock = clock
         self._key = os.urandom(32)
         self._memory: dict[str, tuple[bytes, float]] = {}  # user name -> HMAC, until when; the last seen at the end
-        self._turns: dict[bytes, tuple[trio.Lock, int]] = {}  # HMAC -> whose turn it is, how many want one
+        self._turns: dict[bytes, _Turn] = {}  # by HMAC: what is asked now
 
     @property
     def users(self) -> tuple[str, ...]:
@@ -281,34 +301,43 @@ class Hasher:
     async def verify(self, name: str, stored: StoredHash, password: bytes, *, decoy: bool = False) -> bool:
         """Whether `password` is that of `stored`; what is right is remembered, a decoy's never.
 
-        Those who ask the same at the same time take turns, so that the first one's hash serves all that are right.
-        Cancelling leaves the queue; a hash that is being computed goes on, and holds its place of `parallel` until it
-        is done. Raises HasherBusy.
+        Those who ask the same at the same time have one hash together, and one answer. Cancelling leaves the line; a
+        hash that is being computed goes on, and holds its place of `parallel` until it is done. Raises HasherBusy.
         """
         digest = self._digest(name, stored, password)
         if not decoy and self._remembers(name, digest):
             return True
-        if self.waiting >= self._most:
-            raise HasherBusy
-        lock, users = self._turns.get(digest) or (trio.Lock(), 0)
-        self._turns[digest] = (lock, users + 1)
+        turn = self._turns.get(digest)
+        if turn is None:
+            ahead = len(self._turns) + 1 - self._parallel  # hashes that begin before this one can
+            if ahead * self.seconds > self.patience * self._parallel:
+                self.busy += 1
+                raise HasherBusy
+            turn = self._turns[digest] = _Turn()
+        turn.users += 1
         self.waiting += 1
         try:
-            async with lock:
-                if not decoy and self._remembers(name, digest):
-                    return True
-                right = await trio.to_thread.run_sync(
-                    stored.verify, password, abandon_on_cancel=True, limiter=self._limiter
-                )
-                self.hashed += 1
-                if right and not decoy:
-                    self._remember(name, digest)
-                return right and not decoy
+            async with turn.lock:
+                if turn.right is None:
+                    turn.right = await trio.to_thread.run_sync(
+                        self._timed, stored, password, abandon_on_cancel=True, limiter=self._limiter
+                    )
+                    self.hashed += 1
+                    if turn.right and not decoy:
+                        self._remember(name, digest)
+                return turn.right and not decoy
         finally:
             self.waiting -= 1
-            lock, users = self._turns.pop(digest)
-            if users > 1:
-                self._turns[digest] = (lock, users - 1)
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[digest]
+
+    def _timed(self, stored: StoredHash, password: bytes) -> bool:
+        """In a thread. The others may write `seconds` at the same time: one of the two is lost, which does no harm."""
+        began = self._clock()
+        right = stored.verify(password)
+        self.seconds += (self._clock() - began - self.seconds) / 8
+        return right
 
     def _digest(self, name: str, stored: StoredHash, password: bytes) -> bytes:
         # Neither a user name of MQTT nor a hash has a NUL in it

@@ -203,7 +203,9 @@ class PasswordMethod:
         try:
             right = await self._hasher.verify(name, asked, password, decoy=not known)
         except HasherBusy:
-            return Denied("too many passwords wait to be verified", ReasonCode.SERVER_BUSY)
+            return Denied(
+                "too many passwords wait to be verified, `hashing_at_once` in [auth] at a time", ReasonCode.SERVER_BUSY
+            )
         if not known:
             return Denied(f"no user {shown} in the password file")
         if not right:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from base64 import b64encode
+from contextlib import suppress
 
 import pytest
 import trio
@@ -231,24 +233,69 @@ async def test_no_more_than_so_many_at_once() -> None:
     assert stored.checks == 8
 
 
-async def test_beyond_the_queue_it_is_busy() -> None:
-    hasher = Hasher(parallel=1, waiting=2)
+async def test_who_would_wait_too_long_is_told_at_once() -> None:
+    hasher = Hasher(parallel=1, patience=0.1)
+    hasher.seconds = 0.05
     stored = Slow(seconds=0.05)
     async with trio.open_nursery() as nursery:
         for count in range(3):
             nursery.start_soon(hasher.verify, f"user {count}", stored, b"right")
         await trio.testing.wait_all_tasks_blocked()
-        assert hasher.waiting == 3
+        assert (hasher.waiting, hasher.busy) == (3, 0)
         with pytest.raises(HasherBusy):
             await hasher.verify("one more", stored, b"right")
         with pytest.raises(HasherBusy):
             await hasher.verify("a stranger", stored, b"right", decoy=True)
-    assert hasher.waiting == 0
+        nursery.start_soon(hasher.verify, "user 2", stored, b"right")  # asks what is asked already
+        await trio.testing.wait_all_tasks_blocked()
+    assert (hasher.waiting, hasher.busy, hasher.hashed) == (0, 2, 3)
     assert await hasher.verify("one more", stored, b"right")
 
 
+class Aging(Slow):
+    """A hash whose check takes as long as the test says, by the test's own clock; or until it is let go."""
+
+    def __init__(self, clock: Clock, takes: float) -> None:
+        super().__init__()
+        self.clock = clock
+        self.takes = takes
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def verify(self, password: bytes) -> bool:
+        self.clock.now += self.takes
+        self.go_on.wait(10)
+        return super().verify(password)
+
+
+@pytest.mark.parametrize(("takes", "served"), [(0.02, 402), (0.5, 18), (60.0, 2)])
+async def test_the_line_is_as_long_as_the_last_hashes_were_quick(takes: float, served: int) -> None:
+    clock = Clock()
+    hasher = Hasher(parallel=2, patience=4.0, clock=clock)
+    stored = Aging(clock, takes)
+    for count in range(64):
+        assert not await hasher.verify(str(count), stored, b"wrong")
+    assert hasher.seconds == pytest.approx(takes, rel=0.01)
+    stored.go_on.clear()
+
+    async def ask(name: str) -> None:
+        with suppress(HasherBusy):
+            await hasher.verify(name, stored, b"right")
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for count in range(served + 10):
+                nursery.start_soon(ask, f"user {count}")
+            await trio.testing.wait_all_tasks_blocked()
+            assert hasher.waiting == pytest.approx(served, abs=1)
+            assert hasher.busy == served + 10 - hasher.waiting
+            nursery.cancel_scope.cancel()
+    finally:
+        stored.go_on.set()
+
+
 async def test_what_is_remembered_is_not_counted_as_waiting() -> None:
-    hasher = Hasher(parallel=1, waiting=0)
+    hasher = Hasher(parallel=1, patience=0.0)
     stored = Slow(seconds=0.05)
     assert await hasher.verify("a", stored, b"right")
     async with trio.open_nursery() as nursery:
@@ -256,6 +303,21 @@ async def test_what_is_remembered_is_not_counted_as_waiting() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert await hasher.verify("a", stored, b"right")
     assert stored.checks == 2
+
+
+async def test_who_asks_the_same_meanwhile_has_the_same_answer() -> None:
+    hasher = Hasher(parallel=1, patience=0.0)
+    stored = Slow(seconds=0.05)
+    answers: list[bool] = []
+
+    async def check(password: bytes, decoy: bool = False) -> None:
+        answers.append(await hasher.verify("a", stored, password, decoy=decoy))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(check, b"wrong")
+    assert (answers, stored.checks) == ([False] * 50, 1)
+    assert hasher.users == ()
 
 
 async def test_a_cancelled_check_leaves_nothing() -> None:
