@@ -39,6 +39,7 @@ AT_ONCE: Final[frozenset[Path]] = frozenset(
         ("server", "handshakes"),
         ("server", "buffered_bytes"),
         ("server", "shutdown_timeout"),
+        ("server", "subscription_bytes"),
         ("server", "flapping_connects"),
         ("server", "flapping_window"),
         ("server", "flapping_ban"),

@@ -159,6 +159,12 @@ class LimitsConfig(Table):
         description="Bytes per second that one Client may send, in whatever packets, kept in the same way; 0 = no "
         "bound.",
     )
+    subscription_bytes_per_session: Size = Field(
+        default=_LIMITS.subscription_bytes_per_session,
+        ge=1024,
+        description="Most memory for the Subscriptions of one Session, a level of a Topic Filter counted with 360 "
+        "bytes; more are refused with 0x97 Quota exceeded.",
+    )
     max_inflight: Count = Field(
         default=_LIMITS.max_inflight,
         ge=1,
@@ -308,6 +314,11 @@ class ServerConfig(Table):
         default=_SERVER.buffered_bytes,
         ge=1024,
         description="Bytes waiting for all Clients together above which publishers are not read.",
+    )
+    subscription_bytes: Size = Field(
+        default=_SERVER.subscription_bytes,
+        ge=1024,
+        description="Most memory for the Subscriptions of all Sessions; more are refused with 0x97 Quota exceeded.",
     )
     flapping_connects: Count = Field(
         default=_SERVER.flapping_connects,

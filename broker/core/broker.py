@@ -41,7 +41,7 @@ from broker.core.promises import hold_back, settle
 from broker.core.retained import RetainedMessages
 from broker.core.session import Session
 from broker.core.stats import Stats
-from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED, ShareGroup, SubscriptionTree
+from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED, ShareGroup, SubscriptionTree, bytes_alone
 from broker.core.sys_topics import PROCESS_INTERVAL, SysTopics
 from broker.core.takeovers import MINUTE, Takeovers
 from broker.packets.decode import DecoderLimits
@@ -369,6 +369,7 @@ class Broker:
         if session.durable and self.journal is not None:
             self.journal.delete(SUBSCRIPTIONS, subscription)
         self.subscriptions.remove(subscription)
+        session.subscription_bytes -= bytes_alone(subscription.topic_filter, subscription.share_name)
         self.stats.subscriptions -= 1
         if subscription.share_name:
             self.stats.shared_subscriptions -= 1

@@ -55,6 +55,7 @@ class Limits:
         self.acknowledgement_bytes = 8 * 1024  # a PUBACK, PUBREC, PUBREL, PUBCOMP with properties
         self.subscriptions_per_packet = 1000  # Home Assistant sends 500 at once
         self.subscriptions_per_session = 10_000
+        self.subscription_bytes_per_session = 64 * 1024 * 1024  # of memory, of which a level takes 360
 
         # -- How fast; above it a Client is not read for a while
         self.messages_per_second = 0  # PUBLISH packets of one Client; 0 = no bound
@@ -101,6 +102,7 @@ class ServerLimits:
         self.connects_per_second = 5000  # accepted on all listeners, twice as many at once; 0 = no bound
         self.handshakes = 4000  # accepted and without CONNACK yet; 0 = no bound
         self.buffered_bytes = 512 * 1024 * 1024  # in all outboxes and queues; above it publishers are not read
+        self.subscription_bytes = 1024 * 1024 * 1024  # of memory, for the subscriptions of all Sessions
         self.flapping_connects = 0  # of one Client in a window, above which it is banned; 0 = nobody is
         self.flapping_window = 60.0  # seconds
         self.flapping_ban = 300.0  # seconds

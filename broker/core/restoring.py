@@ -17,7 +17,7 @@ from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, SESSIONS, SUBSCRIPT
 from broker.core.message import NEVER
 from broker.core.queue import Paged
 from broker.core.session import Session
-from broker.core.subscriptions import Subscription
+from broker.core.subscriptions import Subscription, bytes_alone
 from broker.packets.topics import split_share
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class Restorer:
         )
         subscription.row = row
         session.subscriptions[topic_filter] = subscription
+        session.subscription_bytes += bytes_alone(plain_filter, subscription.share_name)
         broker = self.broker
         broker.subscriptions.add(subscription)
         broker.stats.subscriptions += 1

@@ -80,6 +80,7 @@ class Session(Numbered):
         self.connection: Connection | None = None
         self.claimed_by: Connection | None = None  # the next one, whose CONNACK waits for a commit
         self.subscriptions: dict[str, Subscription] = {}  # by Topic Filter as subscribed, `$share/...` included
+        self.subscription_bytes = 0  # of them, as if no other Session had a level in common with them
         self.outgoing = Outgoing()
         self.received: dict[int, Exchange | None] = {}  # Packet Identifiers of QoS 2 messages routed and not released
         self.pending: deque[Queued] = NO_MESSAGES  # the front of the queue; where it is empty nothing waits

@@ -44,6 +44,7 @@ class Stats:
         self.publish_refused = 0  # messages that a queue had no room for
         self.subscriptions = 0
         self.shared_subscriptions = 0
+        self.subscriptions_refused = 0  # for want of room
         self.takeovers = 0
         self.over_rate = 0  # reads after which a Client was not read for a while, for it had sent too much
         self.queued_messages = 0  # waiting in Sessions

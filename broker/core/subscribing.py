@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from broker.core.journal import SUBSCRIPTIONS
 from broker.core.limits import OVERFLOW_POLICIES
 from broker.core.session import Snapshot
-from broker.core.subscriptions import Delivery, Subscription
+from broker.core.subscriptions import Delivery, Subscription, bytes_alone
 from broker.packets.encode import encode
 from broker.packets.reasons import ProtocolError, ReasonCode
 from broker.packets.topics import split_share
@@ -72,6 +72,8 @@ def _subscribe_one(
     old = session.subscriptions.get(request.topic_filter)
     if old is None and len(session.subscriptions) >= limits.subscriptions_per_session:
         return ReasonCode.QUOTA_EXCEEDED
+    if old is None and not _has_room(connection, session, topic_filter, share_name or ""):
+        return ReasonCode.QUOTA_EXCEEDED
     granted = min(request.maximum_qos, limits.maximum_qos)
     subscription = Subscription(
         session,
@@ -90,6 +92,7 @@ def _subscribe_one(
             broker.journal.delete(SUBSCRIPTIONS, old)
         broker.journal.add(SUBSCRIPTIONS, subscription)
     if old is None:
+        session.subscription_bytes += bytes_alone(topic_filter, share_name or "")
         broker.stats.subscriptions += 1
         if share_name:
             broker.stats.shared_subscriptions += 1
@@ -100,6 +103,23 @@ def _subscribe_one(
         session.drop_snapshot(request.topic_filter)
         snapshots.append(Snapshot(request.topic_filter, broker.retained.read(topic_filter), delivery))
     return granted
+
+
+def _has_room(connection: Connection, session: Session, topic_filter: str, share_name: str) -> bool:
+    """Whether one more subscription is within the bounds of memory."""
+    broker = connection.broker
+    limits = connection.limits
+    if session.subscription_bytes + bytes_alone(topic_filter, share_name) > limits.subscription_bytes_per_session:
+        who = f"client id {session.client_identifier[:64]!a}"
+        broker.notice("subscription_bytes_per_session", f"{who}: subscription_bytes_per_session is reached")
+    elif broker.subscriptions.bytes + broker.subscriptions.more(topic_filter, share_name) > (
+        broker.limits.subscription_bytes
+    ):
+        broker.notice("subscription_bytes", "[server] subscription_bytes is reached: SUBSCRIBE is refused")
+    else:
+        return True
+    broker.stats.subscriptions_refused += 1
+    return False
 
 
 def _check_room(connection: Connection, count: int) -> None:

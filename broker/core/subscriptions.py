@@ -9,7 +9,7 @@ match: the highest QoS, all Subscription Identifiers [MQTT-3.3.4-2, -4].
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broker.core.journal import Row
 from broker.core.plans import Plan, Plans
@@ -25,7 +25,6 @@ class Subscription(Row):
 
     __slots__ = (
         "delivery",
-        "filter_levels",
         "identifier",
         "maximum_qos",
         "no_local",
@@ -51,7 +50,6 @@ class Subscription(Row):
         self.session = session
         self.topic_filter = topic_filter
         self.share_name = share_name
-        self.filter_levels = topic_filter.split("/")
         self.maximum_qos = maximum_qos
         self.no_local = no_local
         self.retain_as_published = retain_as_published
@@ -149,34 +147,64 @@ class ShareGroup:
         return best
 
 
+# Of memory, rounded up (measured): a level of a filter with its text, a subscription, a member of a shared one.
+LEVEL_BYTES: Final = 360
+SUBSCRIPTION_BYTES: Final = 600
+SHARE_BYTES: Final = 400
+
 NOBODY = 0  # nobody was there to take it
 ACCEPTED = 1  # sent, or kept for the Session
 REFUSED = 2  # a limit was in the way
 
 
-class Node:
-    """One level of the tree. `here` holds the filters that end at this level, `hash` those that go on with `#`."""
+class Takers:
+    """The subscriptions that end at one place of the tree: those of Sessions, and shared ones by Share Name."""
 
-    __slots__ = ("children", "groups", "hash", "hash_groups", "here", "plus")
+    __slots__ = ("groups", "sessions")
 
     def __init__(self) -> None:
-        self.children: dict[str, Node] = {}
-        self.plus: Node | None = None
-        self.here: dict[Session, Subscription] = {}
-        self.hash: dict[Session, Subscription] = {}
+        self.sessions: dict[Session, Subscription] = {}
         self.groups: dict[str, ShareGroup] = {}
-        self.hash_groups: dict[str, ShareGroup] = {}
+
+
+class Node:
+    """One level of the tree. `here` has the filters that end at this level, `hash` those that go on with `#`.
+
+    Most levels have neither, and a filter may have many levels: what is empty is not made.
+    """
+
+    __slots__ = ("children", "hash", "here", "plus")
+
+    def __init__(self) -> None:
+        self.children: dict[str, Node] | None = None
+        self.plus: Node | None = None
+        self.here: Takers | None = None
+        self.hash: Takers | None = None
 
     def empty(self) -> bool:
-        return not (self.children or self.plus or self.here or self.hash or self.groups or self.hash_groups)
+        return not self.children and self.plus is None and self.here is None and self.hash is None
+
+
+def bytes_of(topic_filter: str, share_name: str) -> int:
+    """About how much memory a subscription takes beside the levels of its filter."""
+    characters = len(topic_filter) + len(share_name)
+    text = 2 * characters if topic_filter.isascii() else 8 * characters
+    return SUBSCRIPTION_BYTES + text + (SHARE_BYTES if share_name else 0)
+
+
+def bytes_alone(topic_filter: str, share_name: str) -> int:
+    """About how much memory a subscription takes where no other one has a level in common with it."""
+    return bytes_of(topic_filter, share_name) + (topic_filter.count("/") + 1) * LEVEL_BYTES
 
 
 class SubscriptionTree:
-    """All subscriptions of the broker."""
+    """All subscriptions of the broker. `bytes` says about how much memory they take."""
 
     def __init__(self, cache_size: int = 16384) -> None:
         self._root = Node()
         self._dollar_root = Node()
+        self.levels = 0
+        self.bytes = 0
         self.plans = Plans(cache_size)
 
     def plan(self, topic: str) -> Plan:
@@ -189,57 +217,103 @@ class SubscriptionTree:
 
     def add(self, subscription: Subscription) -> None:
         """Put a subscription in, in place of the one that its Session may hold with the same filter [MQTT-3.8.4-3]."""
-        levels = subscription.filter_levels
-        node = self._dollar_root if subscription.topic_filter.startswith("$") else self._root
+        topic_filter = subscription.topic_filter
+        levels = topic_filter.split("/")
+        node = self._dollar_root if topic_filter.startswith("$") else self._root
         multi = levels[-1] == "#"
+        made = 0
         for level in levels[:-1] if multi else levels:
             if level == "+":
-                if node.plus is None:
-                    node.plus = Node()
-                node = node.plus
-            else:
-                child = node.children.get(level)
+                child = node.plus
                 if child is None:
-                    child = node.children[level] = Node()
-                node = child
-        if subscription.share_name:
-            self._join(node.hash_groups if multi else node.groups, subscription)
-        elif multi:
-            node.hash[subscription.session] = subscription
+                    child = node.plus = Node()
+                    made += 1
+            else:
+                children = node.children
+                if children is None:
+                    children = node.children = {}
+                child = children.get(level)
+                if child is None:
+                    child = children[level] = Node()
+                    made += 1
+            node = child
+        if multi:
+            takers = node.hash
+            if takers is None:
+                takers = node.hash = Takers()
         else:
-            node.here[subscription.session] = subscription
-        self.plans.changed(subscription.topic_filter)
+            takers = node.here
+            if takers is None:
+                takers = node.here = Takers()
+        if subscription.share_name:
+            new = self._join(takers.groups, subscription)
+        else:
+            new = subscription.session not in takers.sessions
+            takers.sessions[subscription.session] = subscription
+        self.levels += made
+        self.bytes += made * LEVEL_BYTES
+        if new:
+            self.bytes += bytes_of(topic_filter, subscription.share_name)
+        self.plans.changed(topic_filter)
 
     def remove(self, subscription: Subscription) -> None:
         """Take a subscription out; empty branches go with it. Its not being there is no error."""
-        levels = subscription.filter_levels
-        node = self._dollar_root if subscription.topic_filter.startswith("$") else self._root
+        topic_filter = subscription.topic_filter
+        levels = topic_filter.split("/")
+        node = self._dollar_root if topic_filter.startswith("$") else self._root
         multi = levels[-1] == "#"
         path: list[tuple[Node, str]] = []
         for level in levels[:-1] if multi else levels:
-            child = node.plus if level == "+" else node.children.get(level)
+            child = _child(node, level)
             if child is None:
                 return
             path.append((node, level))
             node = child
-        session = subscription.session
+        takers = node.hash if multi else node.here
+        if takers is None:
+            return
         if subscription.share_name:
-            self._leave(node.hash_groups if multi else node.groups, subscription)
-        elif multi:
-            node.hash.pop(session, None)
+            gone = self._leave(takers.groups, subscription)
         else:
-            node.here.pop(session, None)
+            gone = takers.sessions.pop(subscription.session, None) is not None
+        if not takers.sessions and not takers.groups:
+            if multi:
+                node.hash = None
+            else:
+                node.here = None
         while path and node.empty():
             parent, level = path.pop()
             if level == "+":
                 parent.plus = None
             else:
-                del parent.children[level]
+                children = parent.children
+                assert children is not None
+                del children[level]
+            self.levels -= 1
+            self.bytes -= LEVEL_BYTES
             node = parent
-        self.plans.changed(subscription.topic_filter)
+        if gone:
+            self.bytes -= bytes_of(topic_filter, subscription.share_name)
+        self.plans.changed(topic_filter)
+
+    def more(self, topic_filter: str, share_name: str) -> int:
+        """By how much `bytes` would grow with such a subscription of a Session that has not got it."""
+        levels = topic_filter.split("/")
+        if levels[-1] == "#":
+            levels.pop()
+        missing = len(levels)
+        node = self._dollar_root if topic_filter.startswith("$") else self._root
+        for level in levels:
+            child = _child(node, level)
+            if child is None:
+                break
+            missing -= 1
+            node = child
+        return missing * LEVEL_BYTES + bytes_of(topic_filter, share_name)
 
     @staticmethod
-    def _join(groups: dict[str, ShareGroup], subscription: Subscription) -> None:
+    def _join(groups: dict[str, ShareGroup], subscription: Subscription) -> bool:
+        """Make its Session a member; whether it was none."""
         group = groups.get(subscription.share_name)
         if group is None:
             group = groups[subscription.share_name] = ShareGroup(subscription.share_name, subscription.topic_filter)
@@ -254,17 +328,21 @@ class SubscriptionTree:
         for at, member in enumerate(group.members):
             if member.session is subscription.session:
                 group.members[at] = delivery
-                return
+                return False
         group.members.append(delivery)
+        return True
 
     @staticmethod
-    def _leave(groups: dict[str, ShareGroup], subscription: Subscription) -> None:
+    def _leave(groups: dict[str, ShareGroup], subscription: Subscription) -> bool:
+        """Let its Session be a member no more; whether it was one."""
         group = groups.get(subscription.share_name)
         if group is None:
-            return
+            return False
+        before = len(group.members)
         group.members = [each for each in group.members if each.session is not subscription.session]
         if not group.members:
             del groups[subscription.share_name]
+        return len(group.members) < before
 
     def _make_plan(self, topic: str) -> Plan:
         found: list[Subscription] = []
@@ -274,13 +352,13 @@ class SubscriptionTree:
         for level in levels:
             below: list[Node] = []
             for node in nodes:
-                if node.hash:
-                    found.extend(node.hash.values())
-                if node.hash_groups:
-                    groups.extend(node.hash_groups.values())
-                child = node.children.get(level)
-                if child is not None:
-                    below.append(child)
+                if node.hash is not None:
+                    _take(node.hash, found, groups)
+                children = node.children
+                if children is not None:
+                    child = children.get(level)
+                    if child is not None:
+                        below.append(child)
                 if node.plus is not None:
                     below.append(node.plus)
             nodes = below
@@ -288,10 +366,10 @@ class SubscriptionTree:
                 break
         for node in nodes:
             # `a/#` matches `a` too (section 4.7.1.2)
-            found.extend(node.hash.values())
-            groups.extend(node.hash_groups.values())
-            found.extend(node.here.values())
-            groups.extend(node.groups.values())
+            if node.hash is not None:
+                _take(node.hash, found, groups)
+            if node.here is not None:
+                _take(node.here, found, groups)
         no_local = any(each.no_local for each in found)
         return Plan(self._combine(found, no_local), groups, no_local)
 
@@ -315,6 +393,19 @@ class SubscriptionTree:
                     delivery.own = _add_up(session, others)
             result.append(delivery)
         return result
+
+
+def _child(node: Node, level: str) -> Node | None:
+    """The node below for one level of a Topic Filter, which is not `#`."""
+    if level == "+":
+        return node.plus
+    children = node.children
+    return None if children is None else children.get(level)
+
+
+def _take(takers: Takers, found: list[Subscription], groups: list[ShareGroup]) -> None:
+    found.extend(takers.sessions.values())
+    groups.extend(takers.groups.values())
 
 
 def _alone(subscription: Subscription) -> Delivery:

@@ -94,6 +94,8 @@ class SysTopics:
             "clients/takeovers": str(stats.takeovers),
             "clients/takeover storm": broker.takeovers.named,
             "subscriptions/count": str(stats.subscriptions),
+            "subscriptions/bytes": str(broker.subscriptions.bytes),
+            "subscriptions/refused": str(stats.subscriptions_refused),
             "shared_subscriptions/count": str(stats.shared_subscriptions),
             "retained messages/count": str(broker.retained.count),
             "messages/stored": str(broker.retained.count + stats.queued_messages),

@@ -166,6 +166,25 @@ def test_subscriptions() -> None:
     assert list(found[b"1"].subscription_identifiers) == [9]
 
 
+def test_bounds_of_memory_take_nothing_from_what_was_kept() -> None:
+    kept = Kept()
+    kept.broker.limits.subscription_bytes = 0
+    kept.restorer.limits.subscription_bytes_per_session = 0
+    session = kept.session()
+    for row, topic_filter in enumerate(("a/b", "$share/g/c", "d/#")):
+        kept.restorer.subscription(row, 3, topic_filter, 1, False, False, 0, "")
+    broker = kept.restore()
+    assert list(session.subscriptions) == ["a/b", "$share/g/c", "d/#"]
+    assert broker.subscriptions.bytes > 0
+    assert session.subscription_bytes > 0
+    connection, _ = comes_back(broker)
+    assert subscribe(connection, "e") == 0x97, "what was kept counts"
+    assert subscribe(connection, "a/b") == 0, "and may be subscribed to again"
+    for topic_filter in list(session.subscriptions):
+        broker.unsubscribe(session, topic_filter)
+    assert (broker.subscriptions.bytes, session.subscription_bytes) == (0, 0)
+
+
 def test_what_belongs_to_nobody_is_deleted() -> None:
     kept = Kept()
     kept.restorer.subscription(21, 3, "a", 1, False, False, 0, "")

@@ -21,6 +21,7 @@ from tests.core.parts import (
     session_of,
     subscribe,
 )
+from tests.core.test_flapping import Noticing
 from tests.pair import properties
 from tests.statements import statement
 
@@ -52,6 +53,34 @@ def test_what_a_session_may_hold_is_bounded() -> None:
     send(connection, Unsubscribe(2, ["a"]))
     said(connection)
     assert subscribe(connection, "c") == 0
+
+
+@pytest.mark.parametrize("bound", ["subscription_bytes", "subscription_bytes_per_session"])
+def test_what_subscriptions_take_of_memory_is_bounded(bound: str) -> None:
+    whole = bound == "subscription_bytes"
+    of_server: dict[str, Any] = {bound: 2000} if whole else {}
+    of_listener: dict[str, Any] = {} if whole else {bound: 2000}
+    broker = new_broker(**of_server)
+    told = Noticing()
+    broker.watchers = (told,)
+    connection = connect(broker, "c", of=limits(**of_listener))
+    deep = "/".join("abcdefgh")
+    send(connection, Subscribe(1, requests("a", deep, "a")))
+    (suback,) = said(connection)
+    assert isinstance(suback, Suback)
+    assert list(suback.reasons) == [0, ReasonCode.QUOTA_EXCEEDED, 0]
+    assert list(session_of(connection).subscriptions) == ["a"]
+    ((kind, text),) = told.noticed_
+    assert kind == bound
+    assert bound in text
+    assert broker.sys_topics.values(0.0)["subscriptions/refused"] == "1"
+    assert broker.sys_topics.values(0.0)["subscriptions/bytes"] == str(broker.subscriptions.bytes)
+    for _ in range(10):
+        assert subscribe(connection, "b") == 0
+        send(connection, Unsubscribe(2, ["b"]))
+        said(connection)
+    connection.lost(0.0)
+    assert broker.subscriptions.bytes == 0, "it has gone with its Session"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from broker.core.session import Session
 from broker.core.stats import Stats
 from broker.core.subscriptions import (
     ACCEPTED,
+    LEVEL_BYTES,
     NOBODY,
     REFUSED,
     Delivery,
@@ -23,6 +25,9 @@ from broker.core.subscriptions import (
     ShareGroup,
     Subscription,
     SubscriptionTree,
+    Takers,
+    bytes_alone,
+    bytes_of,
 )
 from broker.packets.topics import matches
 from broker.packets.types import Publish
@@ -251,10 +256,64 @@ def test_no_local_of_one_is_not_that_of_others() -> None:
 
 def test_a_node_is_empty_without_any_of_its_parts() -> None:
     assert Node().empty()
-    for name, value in [("plus", Node()), ("children", {"a": Node()}), ("here", {session(): 1}), ("groups", {"g": 1})]:
+    for name, value in [("plus", Node()), ("children", {"a": Node()}), ("here", Takers()), ("hash", Takers())]:
         node = Node()
         setattr(node, name, value)
         assert not node.empty()
+
+
+# -- Memory
+
+
+def test_bytes_grow_as_foretold_and_go_with_the_last_one() -> None:
+    random = Random(1)
+    tree = SubscriptionTree()
+    sessions = [session(str(number)) for number in range(4)]
+    held: dict[tuple[Session, str, str], Subscription] = {}
+    names = ("a", "b", "+", "")
+    for _ in range(3000):
+        of = random.choice(sessions)
+        levels = [random.choice(names) for _ in range(random.randrange(1, 5))]
+        topic_filter = ("$" if random.random() < 0.1 else "") + "/".join([*levels, "#"][: random.randrange(1, 6)])
+        share_name = random.choice(("", "", "g", "h"))
+        key = (of, topic_filter, share_name)
+        subscription = Subscription(of, topic_filter, share_name, 0)
+        before = tree.bytes
+        more = tree.more(topic_filter, share_name)
+        if random.random() < 0.5:
+            tree.add(subscription)
+            assert tree.bytes - before == (0 if key in held else more)
+            held[key] = subscription
+        else:
+            tree.remove(held.pop(key, subscription))
+        expected = sum(bytes_of(topic_filter, share_name) for _, topic_filter, share_name in held)
+        assert tree.bytes == expected + tree.levels * LEVEL_BYTES
+    for one in held.values():
+        tree.remove(one)
+    assert (tree.bytes, tree.levels) == (0, 0)
+
+
+def test_what_a_level_takes_is_not_more_than_it_is_counted_with() -> None:
+    tree = SubscriptionTree()
+    of = session()
+    tracemalloc.start()
+    for number in range(100):
+        topic_filter = "/".join([f"level{number}"] * 100)
+        subscription = of.subscriptions[topic_filter] = Subscription(of, topic_filter, "", 0)
+        tree.add(subscription)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert tree.levels == 10_000
+    assert 0.5 * tree.bytes < taken < 1.1 * tree.bytes
+
+
+def test_alone_it_counts_whole() -> None:
+    tree = SubscriptionTree()
+    tree.add(Subscription(session(), "a/b/c", "", 0))
+    assert tree.bytes == bytes_alone("a/b/c", "")
+    assert tree.more("a/b/d", "") == bytes_of("a/b/d", "") + LEVEL_BYTES
+    assert bytes_of("\N{GRINNING FACE}", "") > bytes_of("a", "")
+    assert bytes_of("a", "g") > bytes_of("a", "")
 
 
 # -- Shared subscriptions

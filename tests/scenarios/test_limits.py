@@ -237,6 +237,30 @@ async def test_subscriptions_of_a_session(door: Door, version: int) -> None:
     assert texts([await peer.message()]) == [("e", b"granted")]
 
 
+async def test_memory_for_subscriptions_of_a_session(door: Door, version: int) -> None:
+    door.settings["subscription_bytes_per_session"] = 3000
+    refusal = ReasonCode.QUOTA_EXCEEDED if version == MQTT_5_0 else 0x80
+    peer = await door.connect("c", version)
+    assert await peer.subscribe("a", "a/b/c/d/e", "b") == [0, refusal, 0]
+    assert await (await door.connect("d", version)).subscribe("a") == [0]
+    await peer.unsubscribe("a", "b")
+    assert await peer.subscribe("a/b/c/d/e") == [0]
+    await peer.send(Publish("a/b/c/d/e", b"granted"))
+    assert texts([await peer.message()]) == [("a/b/c/d/e", b"granted")]
+
+
+async def test_memory_for_subscriptions_of_the_broker(door: Door, version: int) -> None:
+    door.server_settings.update(subscription_bytes=3000, sys_interval=0)
+    refusal = ReasonCode.QUOTA_EXCEEDED if version == MQTT_5_0 else 0x80
+    first = await door.connect("1", version)
+    second = await door.connect("2", version)
+    assert await first.subscribe("a", "b") == [0, 0]
+    assert await second.subscribe("a", "c/d") == [0, refusal]
+    assert await first.subscribe("a", qos=1) == [1]
+    await first.unsubscribe("a", "b")
+    assert await second.subscribe("c/d") == [0]
+
+
 async def test_sessions_of_the_broker(door: Door, version: int) -> None:
     door.server_settings["sessions"] = 2
     first = await door.connect("1", version)
