@@ -5,9 +5,9 @@ New hashes are argon2id (19 MiB, t=2, p=1). Two older kinds are read because `mo
 hash stands in a message, a `repr` or an exception.
 
 The Hasher keeps the work off the loop and within limits: so many threads, no more in the line than are served in time,
-and no second hash for a Client that comes back with what was right before. What it remembers is an HMAC under a key of this process,
-over the user name, the hash in the file and the password: a changed hash is never matched by an old memory. What was
-wrong is not remembered.
+and no second hash for a Client that comes back with what was right before. What it remembers is an HMAC under a key of
+this process, over the user name, the hash in the file and the password: a changed hash is never matched by an old
+memory. What was wrong is not remembered.
 """
 
 from __future__ import annotations
