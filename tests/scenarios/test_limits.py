@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from broker import serve
+from broker.config import Config
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import (
@@ -28,12 +31,14 @@ from broker.packets.types import (
     Unsubscribe,
     Will,
 )
-from tests.scripted import forwarded, properties, texts
+from tests.scripted import Peer, forwarded, properties, texts
 from tests.statements import statement
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from broker.server import Server
     from tests.doors import Door
-    from tests.scripted import Peer
 
 
 async def ended(peer: Peer, *reasons: ReasonCode) -> None:
@@ -306,6 +311,70 @@ async def test_connections_of_a_listener(socket_door: Door) -> None:
         except refused:
             continue
     await first.quiet()
+
+
+async def test_connections_of_the_broker(socket_door: Door) -> None:
+    socket_door.server_settings["connections"] = 2
+    first = await socket_door.connect("1")
+    await socket_door.connect("2")
+    with pytest.raises((AssertionError, OSError, trio.BrokenResourceError)):  # noqa: PT012  # as above
+        peer = await socket_door.peer()
+        await peer.connect("3")
+    await first.quiet()
+    server = socket_door.server
+    assert server is not None
+    assert server.broker.stats.turned_away["connections"] == 1
+
+
+@asynccontextmanager
+async def behind_a_proxy(connections: int) -> AsyncIterator[tuple[Server, Config]]:
+    """A broker that believes what comes over loopback about addresses, of which each may have so many connections."""
+    proxied = {"host": "127.0.0.1", "port": 0, "trusted_proxies": ["127.0.0.0/8"], "allow_anonymous": True}
+    settings = {
+        "listeners": [{"type": "tcp", "proxy_protocol": True, **proxied}, {"type": "ws", **proxied}],
+        "server": {"connections_per_address": connections},
+    }
+    config = Config.model_validate(settings)
+    async with serve(config) as server:
+        yield server, Config.model_validate(settings | {"server": {"connections_per_address": connections + 1}})
+
+
+async def from_address(server: Server, address: str) -> Peer:
+    """A Client at `address` of IPv6, as a load balancer passes it on."""
+    stream = await trio.open_tcp_stream(server.listeners[0].host, server.listeners[0].port)
+    await stream.send_all(f"PROXY TCP6 {address} ::1 4711 1883\r\n".encode())
+    return Peer(stream, MQTT_5_0)
+
+
+async def test_connections_of_an_address() -> None:
+    """The /64 is what counts; a reload counts from then on; WebSocket is told why."""
+    async with behind_a_proxy(2) as (server, more):
+        first = await from_address(server, "2001:db8::1")
+        await first.connect("1")
+        second = await from_address(server, "2001:db8::2")
+        await second.connect("2")
+        third = await from_address(server, "2001:db8::3")
+        await third.closed()
+        await third.lose()
+        other = await from_address(server, "2001:db8:0:1::3")
+        await other.connect("other")
+        head = (
+            b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            b"X-Forwarded-For: 2001:db8::4\r\n\r\n"
+        )
+        statuses = []
+        for _ in range(2):
+            web = await trio.open_tcp_stream(server.listeners[1].host, server.listeners[1].port)
+            await web.send_all(head)
+            statuses.append(bytes(await web.receive_some())[:12])
+            await web.aclose()
+            await server.reload(more)
+        assert statuses == [b"HTTP/1.1 429", b"HTTP/1.1 101"]
+        await first.quiet()
+        assert server.broker.stats.turned_away["connections_per_address"] == 2
+        for peer in (first, second, other):
+            await peer.leave()
 
 
 @statement("MQTT5-3.1.2-29")
