@@ -534,6 +534,34 @@ async def test_what_the_process_uses_is_told() -> None:
             assert server.broker.retained.get("$SYS/broker/process/memory", 0.0) is None
 
 
+@pytest.mark.build("plain")  # the name of a compiled task is another one
+async def test_the_pulse_is_the_pumps() -> None:
+    """A watchdog that another task tells would be told of a broker that serves nobody."""
+    beats: list[str] = []
+    enough = trio.Event()
+
+    def beat() -> None:
+        beats.append(trio.lowlevel.current_task().name)
+        if len(beats) == 3:
+            enough.set()
+
+    async with broker.serve(config("tcp")) as server:
+        server.pulse(0.01, beat)
+        with trio.fail_after(20):
+            await enough.wait()
+        assert beats == ["broker.transport.pump.Pump.run"] * 3
+
+
+@pytest.mark.build("plain")  # nothing can be put in the place of a compiled method
+async def test_a_pump_that_stands_still_gives_no_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[float] = []
+    async with broker.serve(config("tcp")) as server:
+        monkeypatch.setattr(server._pump, "round", lambda ready, now: None)
+        server.pulse(0.001, lambda: beats.append(0.0))
+        await trio.sleep(0.05)
+    assert beats == []
+
+
 async def test_the_program_publishes_itself() -> None:
     async with broker.serve(config("tcp")) as server, connect_client(server.listeners[0].url) as client:
         assert server.publish("a/b", "nobody") == ReasonCode.NO_MATCHING_SUBSCRIBERS

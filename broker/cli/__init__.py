@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # name -> (module, attribute, the line that `broker --help` shows)
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "serve": ("broker.cli.serve", "serve", "Run the broker."),
+    "health": ("broker.cli.health", "health", "Say whether a broker lives, in one exit code."),
+    "reload": ("broker.cli.reload", "reload", "Have a running broker read its configuration again."),
     "pub": ("broker.cli.pub", "pub", "Publish messages (flags as of mosquitto_pub)."),
     "sub": ("broker.cli.sub", "sub", "Subscribe and print messages (flags as of mosquitto_sub)."),
     "probe": ("broker.cli.probe", "probe", "Put any broker to the test, and say what is wrong."),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.config import Config, ListenerConfig, StoreConfig
-    from broker.server import Server
+    from broker.server import Overseer, Server
 
 # What each level of durability means, in one sentence.
 LEVELS_OF_DURABILITY: Final = {
@@ -37,6 +37,7 @@ Examples:
   broker serve -c broker.toml
   broker serve --bind auto://127.0.0.1:1883               (MQTT and WebSocket on one port)
   broker serve --bind tcp://0.0.0.0:1883 --bind ws://0.0.0.0:8080/mqtt --allow-anonymous
+  broker serve --bind 'mqtts://0.0.0.0:8883?certificate=server.crt&key=server.key' --allow-anonymous
   broker serve --data /var/lib/triomq                     (Sessions and messages survive a restart)
 
 \b
@@ -65,13 +66,20 @@ a restart goes on from what is on the disk.
     "binds",
     multiple=True,
     metavar="URL",
-    help="Listen here: tcp://, ws://, auto:// host:port, unix:/path. May be repeated; instead of all other listeners.",
+    help="Listen here: tcp://, ws://, auto://, mqtts://, wss:// host:port, or unix:/path; mqtts and wss with "
+    "?certificate=FILE&key=FILE. May be repeated; instead of all other listeners.",
 )
 @click.option("--allow-anonymous", is_flag=True, help="Let anybody connect to the --bind listeners.")
 @click.option(
     "--data",
     metavar="DIR",
     help="Keep Sessions, their messages and retained messages in this folder, on a local disk; made if it is missing.",
+)
+@click.option(
+    "--pid-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the process id here once all listen; taken away at the end.",
 )
 @click.option("--log-level", type=click.Choice(LEVELS), help="Least important level that is written.")
 @click.option("--log-format", type=click.Choice(FORMATS), help="auto is text on a terminal and json elsewhere.")
@@ -80,18 +88,22 @@ def serve(
     binds: Sequence[str],
     allow_anonymous: bool,
     data: str | None,
+    pid_file: Path | None,
     log_level: str | None,
     log_format: str | None,
 ) -> None:
     """Run the broker until SIGTERM or Ctrl-C.
 
     Without any option it listens on mqtt://127.0.0.1:1883 and ws://127.0.0.1:8080/mqtt, for this machine only.
+    `broker health` asks whether it serves; `broker reload` has it read its configuration again.
     """
     if allow_anonymous and not binds:
         raise click.UsageError(
             "--allow-anonymous goes with --bind; for listeners in a file write allow_anonymous = true there."
         )
     given = [_anonymous(bind) for bind in binds] if allow_anonymous else binds
+    from broker.cli.overseeing import Overseer
+
     config = read_config(file, given, data)
     form = chosen_format(log_format or config.log.format, sys.stderr)
     handler = set_up(log_level or config.log.level, form)
@@ -104,14 +116,16 @@ def serve(
             for listener in server.listeners:
                 logging.getLogger("broker").info("listening", extra={"url": listener.url, "type": listener.type})
 
+    overseer = Overseer(os.environ, file, pid_file)
     try:
-        run_server(config, started, lambda: load_config(file, given, data))
+        run_server(config, started, lambda: load_config(file, given, data), overseer)
     except StoreLost as error:
         if form != "json":
             raise
         logging.getLogger("broker").critical(error.message)
         click.get_current_context().exit(error.exit_code)
     finally:
+        overseer.close()
         logging.getLogger().removeHandler(handler)
 
 
@@ -132,7 +146,12 @@ def load_config(file: Path | None, binds: Sequence[str] = (), data: str | None =
     return load(file, os.environ, binds, data)
 
 
-def run_server(config: Config, started: Callable[[Server], None], reread: Callable[[], Config] | None = None) -> None:
+def run_server(
+    config: Config,
+    started: Callable[[Server], None],
+    reread: Callable[[], Config] | None = None,
+    overseer: Overseer | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; Failure, exit code 1, when a listener cannot be opened.
 
     ConfigurationMistake, exit code 2, when the data folder cannot be used; StoreLost, exit code 74, when it could not
@@ -147,7 +166,7 @@ def run_server(config: Config, started: Callable[[Server], None], reread: Callab
     from broker.transport.tls import TlsError
 
     try:
-        trio.run(partial(run, config, started=started, reread=reread))
+        trio.run(partial(run, config, started=started, reread=reread, overseer=overseer))
     except ListenError as error:
         raise Failure(f"cannot listen on {error}") from error
     except (AccessError, StoreError, TlsError) as error:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -199,3 +200,36 @@ class Process:
             if last in line:
                 return lines
         raise AssertionError(f"{last!r} was not said: {lines}")
+
+
+class Manager:
+    """What a service manager hears, at the other end of NOTIFY_SOCKET."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(20)
+        self._socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+
+    def hear(self) -> list[str]:
+        return self._socket.recv(4096).decode().split("\n")
+
+    def silent(self) -> bool:
+        self._socket.setblocking(False)
+        try:
+            self._socket.recv(4096)
+        except BlockingIOError:
+            return True
+        finally:
+            self._socket.settimeout(20)
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager() -> Iterator[Manager]:
+    listening = Manager(f"@triomq-test-{os.getpid()}-{time.monotonic_ns()}")
+    yield listening
+    listening.close()
