@@ -19,7 +19,7 @@ PIP = if $(PYTHON) -m pip --version >/dev/null 2>&1; \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-plain test-compiled faults lint types check format conformance schema \
-	autobahn interop-node clean
+	autobahn fuzz interop-node clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -106,6 +106,10 @@ schema: $(VENV)/tools  ## Write config/broker.toml, its schema and the tables of
 
 autobahn: $(VENV)/tools  ## Run Autobahn's fuzzing client against the frame layer (needs a Python 2.7)
 	@$(RUN) -m tests.websocket.autobahn
+
+SECONDS := 60
+fuzz: $(VENV)/tools  ## Let Atheris think of inputs, SECONDS=60 for each target (FUZZ_FLAGS adds options)
+	@$(RUN) -m tests.fuzz.run --seconds $(SECONDS) $(FUZZ_FLAGS)
 
 tests/interop/node/node_modules/.package-lock.json: tests/interop/node/package-lock.json
 	@cd tests/interop/node && npm ci --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json

@@ -49,11 +49,8 @@ class Stranger:
         self.socket = broker.connect(door)
         self.socket.settimeout(PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if door in SECURE and not clear:
-            self.socket = trusting().wrap_socket(self.socket, server_hostname="localhost")
-        if door in WEBSOCKETS and upgraded:
-            self.throw(HTTP_HEAD)
-            assert self.head().startswith(b"HTTP/1.1 101 ")
+        if not clear:
+            self.enter(door, upgraded)
 
     def __enter__(self) -> Stranger:
         return self
@@ -62,6 +59,14 @@ class Stranger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.socket.close()
+
+    def enter(self, door: str, upgraded: bool = True) -> None:
+        """The handshakes that come first at a listener."""
+        if door in SECURE:
+            self.socket = trusting().wrap_socket(self.socket, server_hostname="localhost")
+        if door in WEBSOCKETS and upgraded:
+            self.throw(HTTP_HEAD)
+            assert self.head().startswith(b"HTTP/1.1 101 ")
 
     def head(self) -> bytes:
         """Up to the blank line; behind it come frames."""
@@ -80,6 +85,12 @@ class Stranger:
             self.socket.sendall(data)
         except (ConnectionError, ssl.SSLError):
             return
+
+    def throw_beside(self, data: bytes, last: bool = False) -> None:
+        """Bytes past the TLS of the socket; with `last` nothing is said behind them."""
+        socket.socket.sendall(self.socket, data)
+        if last:
+            socket.socket.shutdown(self.socket, socket.SHUT_WR)
 
     def leave(self) -> None:
         """Nothing more is said."""

@@ -8,29 +8,39 @@ its own, holds no socket more, and little more memory.
 from __future__ import annotations
 
 import re
+import ssl
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
+from OpenSSL import SSL
 
 from tests.authority import authority
 from tests.faults.brokers import MIB, SECURE, running
-from tests.hostile import table_first, table_frames, table_http, table_packets, table_tls
+from tests.hostile import table_first, table_frames, table_http, table_packets, table_proxy, table_tls
 from tests.hostile.inputs import CONNECTS, FirstBytes, Frames, Head, Packets
-from tests.hostile.peers import NO_CLOSE, WEBSOCKETS, GoodPair, Said, Stranger, taken_apart
+from tests.hostile.peers import NO_CLOSE, PATIENCE, WEBSOCKETS, GoodPair, Said, Stranger, taken_apart
 from tests.packets.table import octets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from tests.faults.brokers import BrokerProcess
+    from tests.hostile.table_proxy import Header
 
 POLICY = b"\x03\xf0"  # 1008
 NORMAL = b"\x03\xe8"  # 1000
 DOORS = ("tcp", "ws")
+# Listeners with the PROXY protocol, and what they are behind it; the second ones believe no peer of these tests.
+PROXIED = {"proxied-tcp": "tcp", "proxied-ws": "ws", "proxied-mqtts": "mqtts", "proxied-wss": "wss"}
+UNTRUSTING = {"untrusting-tcp": "tcp", "untrusting-wss": "wss"}
+HOSTS = {"127.0.0.1": "", "127.0.0.2": "proxied-", "127.0.0.3": "untrusting-"}
+NETWORKS = {"proxied-": "127.0.0.0/8", "untrusting-": "10.0.0.0/8"}
 AT_ONCE = 8  # strangers
 WARMTH = 48 * MIB  # of memory that the first round may take: caches, buffers, what TLS needs
 GROWTH = 8 * MIB  # that another round may add
@@ -161,8 +171,71 @@ def judge_tls(broker: BrokerProcess, row: table_tls.Start, door: str) -> str:
         stranger.leave()
         said = stranger.listen().payload
     alert = said[6] if len(said) == 7 and said[0] == 21 and said[3:6] == b"\x00\x02\x02" else -1
-    right = alert == row.alert if row.alert else alert > 0 or not said
+    right = alert == row.alert if row.alert > 0 else not said or (alert > 0 and not row.alert)
     return "" if right else f"{said[:60].hex(' ')} instead of alert {row.alert}"
+
+
+def judge_within_tls(broker: BrokerProcess, row: table_tls.Within, door: str) -> str:
+    with Stranger(broker, door) as stranger:
+        stranger.greet(5)
+        stranger.throw_beside(row.data, row.leaves)
+        try:
+            said = stranger.listen()
+        except ssl.SSLEOFError:  # an end without a goodbye
+            return f"the end instead of {row.alert}" if row.alert else ""
+        except ssl.SSLError as error:
+            given = str(error.reason).removeprefix("TLSV1_ALERT_").removeprefix("SSLV3_ALERT_")
+            return "" if given == row.alert else f"{error.reason} instead of {row.alert or 'the end'}"
+    if row.alert:
+        return f"{said} instead of {row.alert}"
+    return wrong(said, b"", NORMAL if door in WEBSOCKETS else NO_CLOSE, True)
+
+
+def judge_renegotiation(broker: BrokerProcess, door: str) -> str:
+    """In TLS 1.2 a Client may ask for another handshake at any time, which costs it nothing: it is told no."""
+    with Stranger(broker, door, clear=True, upgraded=False) as stranger:
+        client = SSL.Connection(SSL.Context(SSL.TLSv1_2_METHOD), stranger.socket)
+        stranger.socket.settimeout(None)
+        client.set_connect_state()
+        client.do_handshake()
+        client.renegotiate()
+        try:
+            client.do_handshake()
+            client.recv(1)
+        except SSL.Error as error:
+            return "" if "no renegotiation" in str(error) else str(error)
+    return f"{client.total_renegotiations()} renegotiations"
+
+
+def judge_other_protocol(broker: BrokerProcess, door: str) -> str:
+    """RFC 7301 section 3.2 asks for an alert where ALPN names other protocols alone. Python's ssl module agrees on none
+    and goes on; then MQTT or HTTP it must be, whatever the name was."""
+    context = authority().trusting()
+    context.set_alpn_protocols(["smtp", "h2"])
+    with Stranger(broker, door, clear=True, upgraded=False) as stranger:
+        stranger.socket = secured = context.wrap_socket(stranger.socket, server_hostname="localhost")
+        agreed = secured.selected_alpn_protocol()
+        stranger.throw(b"EHLO localhost\r\n\r\n")
+        said = stranger.listen()
+    if agreed is not None:
+        return f"{agreed} is agreed on"
+    return wrong_response(said.payload, False, 400) if door == "wss" else wrong(said, b"", NO_CLOSE, True)
+
+
+def judge_proxy(broker: BrokerProcess, row: Header, door: str) -> str:
+    """At a listener with the PROXY protocol; `untrusting` ones trust another network than that of these peers."""
+    with Stranger(broker, door, clear=True, upgraded=False) as stranger:
+        stranger.throw(row.data)
+        if row.leaves:
+            stranger.leave()
+        elif row.good and door in PROXIED:
+            stranger.enter(PROXIED[door])
+            stranger.greet(5)
+            stranger.say(b"\xc0\x00")
+            return wrong(stranger.listen(2), b"\xd0\x00", NO_CLOSE, False)
+        else:
+            stranger.throw(octets(CONNECTS[5]))
+        return wrong(stranger.listen(), b"", NO_CLOSE, True)
 
 
 def trials(broker: BrokerProcess) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -192,8 +265,15 @@ def trials(broker: BrokerProcess) -> Iterator[tuple[str, Callable[[], str]]]:
             yield f"{start.name}, {door}", partial(judge_first, broker, start, door)
         for packets in table_packets.TABLE:
             yield f"{packets.name}, {door}", partial(judge_packets, broker, packets, max(packets.data), door)
+        for within in table_tls.WITHIN:
+            yield f"{within.name}, within {door}", partial(judge_within_tls, broker, within, door)
+        yield f"another protocol by ALPN, {door}", partial(judge_other_protocol, broker, door)
+        yield f"renegotiation, {door}", partial(judge_renegotiation, broker, door)
     for head in table_http.TABLE:
         yield f"{head.name}, wss", partial(judge_head, broker, head, "wss")
+    for door in (*PROXIED, *UNTRUSTING):
+        for header in table_proxy.TABLE:
+            yield f"{header.name}, {door}", partial(judge_proxy, broker, header, door)
 
 
 def judged(trial: tuple[str, Callable[[], str]]) -> str:
@@ -206,13 +286,44 @@ def judged(trial: tuple[str, Callable[[], str]]) -> str:
     return f"{name}: {fault}" if fault else ""
 
 
+def proxied_listeners(certificate: Path, key: Path) -> str:
+    """Their part of the configuration: each kind on an address of its own, by which it is found again."""
+    lines: list[str] = []
+    for host, kind in HOSTS.items():
+        for door, listener in (PROXIED | UNTRUSTING).items():
+            if kind and door.startswith(kind):
+                lines += ["[[listeners]]", f'type = "{SECURE.get(listener, listener)}"', f'host = "{host}"', "port = 0"]
+                lines += ["allow_anonymous = true", "proxy_protocol = true", f'trusted_proxies = ["{NETWORKS[kind]}"]']
+                if listener in SECURE:
+                    lines += ["[listeners.tls]", f'certificate = "{certificate}"', f'key = "{key}"']
+    return "\n".join(lines)
+
+
+def find_listeners(broker: BrokerProcess, wanted: Iterable[str]) -> None:
+    """Give `broker.addresses` every listener under its own name."""
+    broker.addresses.clear()
+    deadline = time.monotonic() + PATIENCE
+    while set(broker.addresses) != set(wanted):
+        assert time.monotonic() < deadline
+        for record in broker.records():
+            if record["message"] == "listening":
+                url = urlsplit(record["url"])
+                kind = url.scheme if url.scheme in SECURE else record["type"]
+                broker.addresses[HOSTS[str(url.hostname)] + kind] = (url.hostname, url.port)
+
+
 def test_every_hostile_input_gets_its_answer(tmp_path: Path) -> None:
     certificate = (authority().certificate, authority().key)
     doors = ("tcp", "ws", "auto", *SECURE)
-    with (
-        running(tmp_path, doors, certificate=certificate, handshake_timeout=20) as broker,
-        GoodPair(broker) as pair,
-    ):
+    more = proxied_listeners(*certificate)
+    with running(tmp_path, doors, more, certificate, handshake_timeout=20) as broker:
+        find_listeners(broker, (*doors, *PROXIED, *UNTRUSTING))
+        withstand(broker)
+
+
+def withstand(broker: BrokerProcess) -> None:
+    """All trials, and a part of them once more."""
+    with GoodPair(broker) as pair:
         pair.exchange()
         descriptors = broker.descriptors()
         memory = broker.memory()
@@ -233,9 +344,10 @@ def test_every_hostile_input_gets_its_answer(tmp_path: Path) -> None:
 
 
 def test_the_table_is_large_and_says_why() -> None:
-    rows: list[FirstBytes | Packets | Frames | Head | table_tls.Start] = list(
-        chain(table_first.TABLE, table_packets.TABLE, table_frames.TABLE, table_http.TABLE, table_tls.TABLE)
+    rows: list[FirstBytes | Packets | Frames | Head | table_tls.Start | table_tls.Within | Header] = list(
+        chain(table_first.TABLE, table_packets.TABLE, table_frames.TABLE, table_http.TABLE, table_proxy.TABLE)
     )
+    rows += [*table_tls.TABLE, *table_tls.WITHIN]
     inputs = {(type(row).__name__, str(row.data)) for row in rows}
     names = {(type(row).__name__, row.name) for row in rows}
     assert len(inputs) == len(names) == len(rows)
