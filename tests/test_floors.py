@@ -60,6 +60,7 @@ LIBRARIES: Final[dict[str, frozenset[str]]] = {
     "transport": frozenset({"trio"}),
     "store": frozenset({"apsw", "msgpack"}),
     "auth": frozenset({"trio", "argon2", "scramp", "jwt", "httpx2", "cryptography"}),
+    "web": frozenset({"trio", "h11", "starlette", "prometheus_client"}),
 }
 
 # no clock, no log, no operating system: time comes in as an argument, and what happens goes out as a value
