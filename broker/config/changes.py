@@ -38,6 +38,7 @@ AT_ONCE: Final[frozenset[Path]] = frozenset(
         ("server", "connects_per_second"),
         ("server", "handshakes"),
         ("server", "buffered_bytes"),
+        ("server", "memory"),
         ("server", "shutdown_timeout"),
         ("server", "subscription_bytes"),
         ("server", "flapping_connects"),

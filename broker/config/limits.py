@@ -11,7 +11,7 @@ from broker.config import kinds
 from broker.config.checks import ORDERED
 from broker.config.kinds import Count, Number, Seconds, Size, WholeSeconds
 from broker.config.table import Table
-from broker.core.limits import DROP_NEWEST, REJECT, Limits, ServerLimits
+from broker.core.limits import DROP_NEWEST, REJECT, STRICT, Limits, ServerLimits
 
 _LIMITS: Final = Limits()
 _SERVER: Final = ServerLimits()
@@ -71,6 +71,11 @@ class LimitsConfig(Table):
         ge=0,
         le=TWO_BYTES,
         description="Longest Keep Alive: a 5.0 Client that asks for more, or for none, is told this; 0 = no cap.",
+    )
+    keep_alive: Literal["strict", "lenient"] = Field(
+        default=STRICT,
+        description="What shows that a Client lives: Control Packets, as the standard has it (`strict`), or the Pongs "
+        "of its WebSocket as well (`lenient`), for pages in hidden tabs, whose timers browsers slow down.",
     )
     keep_alive_grace: Number = Field(
         default=_LIMITS.keep_alive_grace,
@@ -337,6 +342,14 @@ class ServerConfig(Table):
         ge=0,
         description="Takeovers of one Session within a minute from which on its Client Identifier and both addresses "
         "are named in the log and in $SYS; 0 = never.",
+    )
+    memory: kinds.OptionalSize = Field(
+        default=_SERVER.memory,
+        ge=0,
+        description="Memory of the process (its resident bytes, known on Linux) above which publishers are not read and "
+        "nobody gets a new Session (0x89 Server busy); 0 = no bound; when not set, 80 % of what the control group allows "
+        "(a container, a unit of systemd).",
+        examples=["1GiB"],
     )
     topic_cache: Count = Field(default=_SERVER.topic_cache, ge=1, description="Topics whose receivers are remembered.")
     sys_interval: Seconds = Field(

@@ -15,6 +15,9 @@ LATEST: Final = "latest"
 DISCONNECT: Final = "disconnect"
 REJECT: Final = "reject"
 
+STRICT: Final = "strict"
+LENIENT: Final = "lenient"
+
 OVERFLOW_POLICIES: Final = (DROP_NEWEST, DROP_OLDEST, LATEST, DISCONNECT)
 
 
@@ -35,6 +38,7 @@ class Limits:
         self.server_keep_alive_maximum = (
             3600  # seconds; 5.0 Clients asking for more, or for 0, are told this; 0 = no cap
         )
+        self.keep_alive = STRICT  # what is a sign of life: Control Packets, or WebSocket Pongs too: lenient
         self.keep_alive_grace = 1.5  # x Keep Alive without a packet ends the connection [MQTT-3.1.2-22]
         self.session_expiry_maximum = 7 * 86400  # seconds; also the life of a 3.x Session with Clean Session 0
         self.message_expiry_maximum = 0  # seconds; 0 = messages without an expiry live for ever
@@ -107,6 +111,9 @@ class ServerLimits:
         self.flapping_window = 60.0  # seconds
         self.flapping_ban = 300.0  # seconds
         self.takeover_storm = 10  # takeovers of a Session in a minute from which on it is named; 0 = never
+        # Resident bytes of the process, above which nobody gets a new Session and publishers are not read; 0 = no bound,
+        # None = what the control group of the process suggests.
+        self.memory: int | None = None
         self.topic_cache = 16_384  # topics whose delivery plan is remembered
         self.sys_interval = 10.0  # seconds between updates of $SYS/broker/#; 0 = none
         self.shutdown_timeout = 5.0  # seconds to flush what is waiting at SIGTERM

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.core.connection import CONNECTED
+from broker.core.limits import LENIENT
 from broker.core.ports import Peer
 from broker.packets.reasons import ReasonCode
 from broker.transport.proxy import KNOWN, ProxyReader
@@ -78,6 +79,7 @@ class Layers:
         self._http: HttpDoor | None = None
         self._frames: FrameDecoder | None = None
         self._deflater: Deflater | None = None
+        self._pongs = 0  # of them, those that were looked at
         self._eof = False
         self._control = bytearray()  # goes out as it is
         self._offered = tls  # where the first byte has not told yet whether the peer wants it
@@ -307,6 +309,10 @@ class Layers:
         payload = frames.feed(data)
         if payload:
             connection.receive(payload, now)
+        if frames.pongs_received != self._pongs:
+            self._pongs = frames.pongs_received
+            if self.limits.keep_alive == LENIENT:
+                connection.last_received = now
         # What is compressed can be a thousand times as large: no more of it comes out than the Connection can handle.
         while frames.pending and connection.waiting is None and not connection.arriving and not connection.ended:
             connection.receive(frames.more(), now)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from broker.core.deadlines import Deadlines
+from broker.core.limits import LENIENT
 from broker.packets.reasons import ReasonCode
 from broker.transport.admission import PAUSE, Admission, Place
 from broker.transport.complaints import Complaints, log
@@ -434,7 +435,11 @@ class Pump:
                 self._remember(due, STALLED, link)
         elif kind == PING:
             # One who is not read counts as heard; a proxy between sees what we send.
-            idle_since = link.last_sent if link.paused else max(link.last_sent, link.layers.connection.last_received)
+            idle_since = link.last_sent
+            if not link.paused:
+                idle_since = link.layers.connection.last_received
+                if limits.keep_alive != LENIENT:  # there its Pong is wanted, whatever we send
+                    idle_since = max(link.last_sent, idle_since)
             due = idle_since + limits.websocket_ping_interval
             if due <= now:
                 if link.layers.websocket and link.unsent is None and not link.shut:

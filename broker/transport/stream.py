@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from broker.core.connection import AWAITING_CONNECT
+from broker.core.limits import LENIENT
 from broker.packets.reasons import ReasonCode
 from broker.transport.complaints import log
 
@@ -137,6 +138,8 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
     outbox = layers.outbox
     stall = layers.limits.write_stall_timeout
     ping = layers.limits.websocket_ping_interval
+    lenient = layers.limits.keep_alive == LENIENT and ping > 0
+    pinged = trio.current_time()
     while True:
         data = layers.take()
         if not data:
@@ -148,6 +151,7 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
                 await link.dirty.wait()
             if idle.cancelled_caught and layers.websocket and connection.state != AWAITING_CONNECT:
                 layers.ping()
+                pinged = trio.current_time()
             continue
         unsent = memoryview(data)
         try:
@@ -167,6 +171,9 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
             settle(now)
             return
         outbox.sent()
+        if lenient and layers.websocket and trio.current_time() - max(connection.last_received, pinged) >= ping:
+            layers.ping()  # its Pong is wanted, whatever we send
+            pinged = trio.current_time()
         if not connection.ended:
             _drain(layers, settle)
 

@@ -12,7 +12,7 @@ from broker.config import (
     LimitsConfig,
     ServerConfig,
 )
-from broker.core.limits import DROP_OLDEST, OVERFLOW_POLICIES, REJECT, Limits, ServerLimits
+from broker.core.limits import DROP_OLDEST, LENIENT, OVERFLOW_POLICIES, REJECT, STRICT, Limits, ServerLimits
 from tests.core.parts import values_of
 
 LIMITS = values_of(Limits())
@@ -53,6 +53,10 @@ def test_overflow_has_the_cores_policies() -> None:
 def test_a_full_queue_has_the_cores_policies() -> None:
     assert get_args(LimitsConfig.model_fields["queue_overflow"].annotation) == (REJECT, DROP_OLDEST)
     assert LimitsConfig(queue_overflow="drop-oldest").build().queue_overflow == DROP_OLDEST
+
+
+def test_keep_alive_has_the_cores_words() -> None:
+    assert get_args(LimitsConfig.model_fields["keep_alive"].annotation) == (STRICT, LENIENT)
 
 
 def test_types_of_values_stay_what_the_core_expects() -> None:
@@ -143,6 +147,7 @@ def test_beyond_the_range_is_refused(name: str) -> None:
         ("connects_per_second", -1),
         ("handshakes", -1),
         ("buffered_bytes", 1023),
+        ("memory", -1),
         ("topic_cache", 0),
         ("subscription_bytes", 1023),
         ("flapping_connects", -1),

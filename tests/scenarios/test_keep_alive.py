@@ -125,3 +125,13 @@ async def test_the_grace_is_a_setting(memory: Door, autojump_clock: MockClock) -
     peer = await memory.connect("c", keep_alive=10)
     await peer.nothing(29)
     await peer.disconnected(ReasonCode.KEEP_ALIVE_TIMEOUT, within=3)
+
+
+@pytest.mark.parametrize("keep_alive", ["strict", "lenient"])
+async def test_a_websocket_that_answers_pings_lives_where_that_is_said(socket_door: Door, keep_alive: str) -> None:
+    socket_door.settings.update(keep_alive=keep_alive, websocket_ping_interval=0.3)
+    peer = await socket_door.connect("c", keep_alive=1)
+    if keep_alive == "lenient" and socket_door.name in ("ws", "wss"):
+        await peer.nothing(2.2)
+    else:
+        await peer.disconnected(ReasonCode.KEEP_ALIVE_TIMEOUT, within=4)

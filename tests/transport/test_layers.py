@@ -278,6 +278,20 @@ def test_a_ping_of_ours_is_a_frame_without_a_payload() -> None:
     assert not wire.connection.ended
 
 
+@statement("MQTT5-3.1.2-22", "MQTT311-3.1.2-24")
+@pytest.mark.parametrize("keep_alive", ["strict", "lenient"])
+def test_a_pong_keeps_alive_where_that_is_said(keep_alive: str) -> None:
+    wire = Wire(HTTP, limits(keep_alive=keep_alive)).upgraded()
+    wire.feed(frame(connect("c", keep_alive=10)))
+    for second in range(0, 40, 8):
+        wire.layers.receive(frame(b"", PONG), float(second))
+        wire.layers.receive(frame(b"", PING), second + 1.0)
+        wire.broker.tick(second + 1.0)
+    assert wire.connection.ended == (keep_alive == "strict")
+    wire.broker.tick(32.0 + 15.1)
+    assert wire.connection.ended, "no Pong, no Control Packet"
+
+
 def test_pongs_that_nobody_reads_are_bounded() -> None:
     wire = Wire(HTTP, limits(outbox_hard_bytes=10_000)).upgraded()
     wire.feed(frame(connect()))

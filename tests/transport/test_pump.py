@@ -375,6 +375,23 @@ async def test_pings_go_to_silent_websockets_alone(bench: Bench) -> None:
     assert plain.read() == b""
 
 
+async def test_where_pongs_keep_alive_a_silent_one_is_pinged_whatever_it_is_sent(bench: Bench) -> None:
+    publisher = bench.connected(bench.listen(), "p")
+    for keep_alive, pings in (("strict", 0), ("lenient", 3)):
+        listener = bench.listen("ws", limits(websocket_ping_interval=10.0, keep_alive=keep_alive))
+        hidden = bench.client(listener)
+        hidden.send(UPGRADE + frame(connect(keep_alive)) + frame(subscribe("a")))
+        hidden.read()
+        got: list[int] = []
+        for _ in range(8):
+            bench.advance(4.0)
+            publisher.send(publish("a"), PINGREQ)
+            publisher.expect("Pingresp")
+            got += [opcode for opcode, _ in frames(hidden.read())]
+        assert got.count(PING) == pings
+        assert got.count(BINARY) == 8
+
+
 async def test_no_pings_where_none_are_wanted(bench: Bench) -> None:
     before = len(bench.pump.deadlines)
     bench.client(bench.listen("ws", limits(websocket_ping_interval=0.0)))

@@ -58,6 +58,9 @@ class Door:
         while self.broker.dirty:
             self.broker.flush(now)
 
+    def watch(self, now: float) -> None:
+        self.looks += 1
+
     async def serve(self, stream: trio.abc.Stream, kind: str) -> Connection:
         layers = Layers(self.broker, self.limits, kind, "memory", "memory", "memory", True, trio.current_time())
         scope = self.newest = trio.CancelScope()
@@ -153,6 +156,26 @@ async def test_a_silent_websocket_is_pinged(door: Door, autojump_clock: MockCloc
     start = trio.current_time()
     assert frames(await client.read()) == [(PING, b"")]
     assert trio.current_time() - start == pytest.approx(25.0)
+
+
+@pytest.mark.parametrize(("keep_alive", "pings"), [("strict", 0), ("lenient", 2)])
+async def test_where_pongs_keep_alive_a_silent_one_is_pinged_whatever_it_is_sent(
+    door: Door, autojump_clock: MockClock, keep_alive: str, pings: int
+) -> None:
+    door.limits = limits(websocket_ping_interval=10.0, keep_alive=keep_alive)
+    client, _ = await door.open(HTTP)
+    await client.send(UPGRADE + frame(connect()) + frame(subscribe("a")))
+    with trio.move_on_after(1.0):
+        while True:
+            await client.read()
+    got: list[int] = []
+    for _ in range(8):
+        with trio.move_on_after(4.0):
+            while True:
+                got += [opcode for opcode, _ in frames(await client.read())]
+        door.broker.publish(message("a"), None, trio.current_time())
+        door.settle(trio.current_time())
+    assert got.count(PING) == pings
 
 
 async def test_no_ping_in_plain_mqtt_nor_where_none_is_wanted(door: Door, autojump_clock: MockClock) -> None:
