@@ -4,7 +4,7 @@
 hand. The configuration lives at start-up: `listener.build_limits()` and `config.server_limits()` make the plain objects
 that the core reads.
 
-    settings          every setting, its default, range and sentence; with limits, auth, roles, store, tls
+    settings          every setting, its default, range and sentence; with limits, auth, roles, store, tls, web
     table             what tables of settings share
     kinds, units      how values are read
     sources           file, environment, command line
@@ -25,6 +25,7 @@ from broker.config.settings import Config, ListenerConfig, LogConfig, schema
 from broker.config.sources import COMMAND_LINE_VARIABLES
 from broker.config.store import StoreConfig
 from broker.config.tls import TlsConfig, TlsHostConfig
+from broker.config.web import WebConfig
 
 __all__ = [
     "COMMAND_LINE_VARIABLES",
@@ -43,6 +44,7 @@ __all__ = [
     "StoreConfig",
     "TlsConfig",
     "TlsHostConfig",
+    "WebConfig",
     "load",
     "load_with_sources",
     "parse_bind",

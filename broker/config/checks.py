@@ -29,7 +29,8 @@ def config_problems(config: Config) -> list[Problem]:
             for problem in shape_problems(listener)
         ]
         found += _limits_problems(listener.limits, (*loc, "limits"), listener.limits.model_fields_set)
-    return found + _address_problems(config) + _auth_problems(config) + _role_problems(config) + _store_problems(config)
+    found += _address_problems(config) + _auth_problems(config) + _role_problems(config) + _store_problems(config)
+    return found + _web_problems(config)
 
 
 def shape_problems(listener: ListenerConfig) -> list[Problem]:
@@ -202,6 +203,23 @@ def _store_problems(config: Config) -> list[Problem]:
             f"there is no folder to keep anything in; {store.durability} needs `path` in [store], or --data DIR",
         )
     ]
+
+
+def _web_problems(config: Config) -> list[Problem]:
+    """Users of whom nobody can tell who they are, or what they may do."""
+    found: list[Problem] = []
+    held: dict[str, str] = {}
+    for key in ("admins", "operators", "viewers"):
+        loc: Loc = ("web", key)
+        names = getattr(config.web, key)
+        if names and not set(config.auth_methods) - {"certificate"}:
+            message = f"{key} could not log in: there is no authentication by a password; set `password_file` in [auth]"
+            found.append(Problem((loc, ("auth",)), message))
+        found += [
+            Problem((loc, ("web", held[name])), f'{held[name]} has "{name}" already') for name in names if name in held
+        ]
+        held |= dict.fromkeys(names, key)
+    return found
 
 
 def access_problems(config: Config, authenticated: bool) -> list[Problem]:

@@ -36,6 +36,8 @@ def file_problems(config: Config) -> list[Problem]:
     for index, listener in enumerate(config.listeners):
         if listener.tls is not None:
             found += _tls_problems(listener.tls, ("listeners", index, "tls"), config.server.allow_readable_keys)
+    if config.web.tokens_file is not None:
+        found += secret_problems(("web", "tokens_file"), config.web.tokens_file, config.server.allow_readable_keys)
     return found + _auth_problems(config.auth, config.server.allow_readable_keys)
 
 

@@ -23,6 +23,7 @@ from broker.config.roles import RoleConfig
 from broker.config.store import StoreConfig
 from broker.config.table import Path, Table, walk
 from broker.config.tls import TlsConfig
+from broker.config.web import WebConfig
 from broker.core.limits import Limits, ServerLimits
 
 SECURE_SCHEMES: Final = {"tcp": "mqtts", "ws": "wss"}  # type of a listener with TLS -> how a URL of it begins
@@ -192,6 +193,10 @@ class Config(Table):
     store: StoreConfig = Field(
         default_factory=StoreConfig,
         description="What survives a restart, and where it is kept; without a path, nothing.",
+    )
+    web: WebConfig = Field(
+        default_factory=WebConfig,
+        description="What is answered over HTTP on the listeners `ws` and `auto`, and to whom.",
     )
 
     @model_validator(mode="after")

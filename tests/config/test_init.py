@@ -26,6 +26,7 @@ def test_every_promised_name_is_there() -> None:
         "StoreConfig",
         "TlsConfig",
         "TlsHostConfig",
+        "WebConfig",
         "load",
         "load_with_sources",
         "parse_bind",

@@ -67,7 +67,7 @@ def test_the_sample_has_every_key_with_its_sentence(table: tuple[str, ...], name
 
 def test_the_sample_has_each_key_once_in_its_table() -> None:
     data = tomllib.loads(sample())
-    assert set(data) == {"log", "listeners", "auth", "limits", "server", "store"}
+    assert set(data) == {"log", "listeners", "auth", "limits", "server", "store", "web"}
     for table in ("log", "limits", "server"):
         assert set(data[table]) == set(TABLES[(table,)].model_fields)
 
