@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
 import trio
-from scramp import ScramClient  # type: ignore[import-untyped]
+from scramp import ScramClient, ScramMechanism
 
 import broker
 from broker.auth.hashing import Argon2id
@@ -217,12 +218,8 @@ async def test_scram(tmp_path: Path) -> None:
 
 
 def scram_line(name: str, password: str) -> str:
-    import base64
-
-    from scramp import ScramMechanism
-
     salt, stored, server, iterations = ScramMechanism("SCRAM-SHA-256").make_auth_info(password)
-    fields = [base64.b64encode(each).decode() for each in (salt, stored, server)]
+    fields = [b64encode(each).decode() for each in (salt, stored, server)]
     return f"{name}:{ANN}:$scram-sha-256${iterations}${fields[0]}${fields[1]}${fields[2]}\n"
 
 

@@ -85,7 +85,7 @@ class ScramVerifier:
 
         Raises ValueError for a password that SCRAM cannot carry: it has to be text that SASLprep (RFC 4013) takes.
         """
-        import scramp  # type: ignore[import-untyped]  # it takes long, and only a new verifier needs it
+        import scramp  # it takes long, and only a new verifier needs it
 
         try:
             text = password.decode()

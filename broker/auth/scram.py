@@ -84,7 +84,7 @@ class Scram:
             raise ValueError(f"{iterations} iterations; it must be at least {_LEAST_ITERATIONS}")
         if not _LEAST_SALT <= salt_bytes <= hashlib.sha256().digest_size:
             raise ValueError(f"a salt of {salt_bytes} bytes; it may have {_LEAST_SALT} to 32")
-        import scramp  # type: ignore[import-untyped]
+        import scramp
 
         self._verifiers = verifiers
         self._iterations = iterations

@@ -83,7 +83,7 @@ async def test_methods_may_take_their_time() -> None:
 
 
 async def test_a_slow_method_may_deny() -> None:
-    bench = Bench(cast("Method", Slow(Denied("no"))), Fixed(alice()))
+    bench = Bench(Slow(Denied("no")), Fixed(alice()))
     assert refused(await bench.wait()) == WRONG
 
 
@@ -159,7 +159,7 @@ FAULTS: Final[list[object]] = [
 @pytest.mark.parametrize("slow", [False, True])
 async def test_what_a_method_does_wrong_refuses(fault: object, slow: bool, caplog: pytest.LogCaptureFixture) -> None:
     last = Fixed(alice())
-    method = cast("Method", Slow(fault)) if slow else Fixed(fault, "slow")
+    method = Slow(fault) if slow else Fixed(fault, "slow")
     bench = Bench(method, last, anonymous=lambda peer: True)
     answer = await bench.wait() if slow else bench.ask()
     assert refused(answer) == ReasonCode.SERVER_UNAVAILABLE
@@ -209,7 +209,7 @@ def test_who_says_who_may_be_anonymous_may_raise() -> None:
 
 async def test_a_method_that_hangs(autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture) -> None:
     method = Slow(alice(), seconds=math.inf)
-    bench = Bench(cast("Method", method))
+    bench = Bench(method)
     started = trio.current_time()
     assert refused(await bench.wait()) == ReasonCode.SERVER_UNAVAILABLE
     assert trio.current_time() - started == pytest.approx(5.0)
@@ -219,7 +219,7 @@ async def test_a_method_that_hangs(autojump_clock: trio.testing.MockClock, caplo
 
 
 async def test_one_that_is_slow_does_not_hang(autojump_clock: trio.testing.MockClock) -> None:
-    bench = Bench(cast("Method", Slow(None, seconds=4.9)), cast("Method", Slow(alice(), seconds=4.9)))
+    bench = Bench(Slow(None, seconds=4.9), Slow(alice(), seconds=4.9))
     assert isinstance(await bench.wait(), Grant)
 
 
@@ -233,7 +233,7 @@ async def test_what_cannot_be_awaited_on_trio_refuses() -> None:
 
 
 async def test_the_end_of_the_broker_is_no_failure() -> None:
-    bench = Bench(cast("Method", Slow(alice(), seconds=math.inf)))
+    bench = Bench(Slow(alice(), seconds=math.inf))
     with trio.move_on_after(0.01) as scope:
         await bench.wait()
     assert scope.cancelled_caught
@@ -304,11 +304,11 @@ def test_nobody_makes_himself_known_as_another() -> None:
 
 async def test_of_many_guesses_at_once_ten_are_answered(autojump_clock: trio.testing.MockClock) -> None:
     class Guessing(Slow):
-        async def check(self, connect: Connect, peer: Peer) -> Verdict:  # type: ignore[override]
+        async def check(self, connect: Connect, peer: Peer) -> Verdict:
             await trio.sleep(float(connect.client_identifier) / 1000)
             return alice() if connect.client_identifier == "60" else Denied("wrong password")
 
-    bench = Bench(cast("Method", Guessing(None)))
+    bench = Bench(Guessing(None))
     answers: list[ReasonCode] = []
 
     async def guess(number: int) -> None:
@@ -382,7 +382,7 @@ def test_no_flood_of_refusals_floods_the_log(caplog: pytest.LogCaptureFixture) -
 
 async def test_a_reload_asks_again(autojump_clock: trio.testing.MockClock) -> None:
     old, new = Slow(alice(), seconds=1.0), Fixed(Denied("gone"))
-    bench = Bench(cast("Method", old))
+    bench = Bench(old)
     answers: list[Answer] = []
 
     async def ask() -> None:

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from scramp import ScramClient  # type: ignore[import-untyped]
+from scramp import ScramClient
 
 from broker.auth.methods import Denied
 from broker.auth.scram import Scram

@@ -17,6 +17,7 @@ import trio
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scramp import ScramClient
 
 from broker.auth.hashing import Argon2id, Hasher, HashMistake, Pbkdf2, Sha512, StoredHash
 from broker.auth.methods import Denied, Identity, Verdict
@@ -30,6 +31,7 @@ from broker.auth.passwords import (
     parse,
     read,
 )
+from broker.auth.scram import Proved, Said, Scram
 from broker.core.ports import Peer
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connect
@@ -363,6 +365,29 @@ def test_a_new_verifier_has_a_salt_of_its_own() -> None:
     one, other = (ScramVerifier.make(b"pencil", iterations=4096) for _ in range(2))
     assert len(one.salt) == 16
     assert one.text != other.text
+
+
+@pytest.mark.parametrize("size", [12, 64])
+def test_the_shortest_and_the_longest_salt_are_good_for_scram(size: int) -> None:
+    verifier = ScramVerifier.read(ScramVerifier.make(b"pencil", bytes(range(size)), 4096).text)
+    client = ScramClient(["SCRAM-SHA-256"], "user", "pencil")
+    server = Scram({"user": verifier}.get).begin()
+    first = server.step(client.get_client_first().encode())
+    assert isinstance(first, Said)
+    client.set_server_first(first.data.decode())
+    proved = server.step(client.get_client_final().encode())
+    assert isinstance(proved, Proved)
+    client.set_server_final(proved.data.decode())
+
+
+def test_a_salt_that_scram_does_not_take_is_told_with_its_line(tmp_path: Path) -> None:
+    fields = ScramVerifier.make(b"pencil", SALT, 4096).text.split("$")
+    fields[3] = b64encode(bytes(11)).decode()
+    with pytest.raises(PasswordFileError) as caught:
+        PasswordFile.load(written(tmp_path / "users", f"al:{hashed(b'a').text}:{'$'.join(fields)}\n"))
+    (mistake,) = caught.value.mistakes
+    assert mistake.message.startswith("user 'al': the salt has 11 bytes and not 12 to 64")
+    assert mistake.fix.endswith("'al' --scram` writes a new one")
 
 
 @pytest.mark.parametrize("password", [b"\xff", b"a\x07", "😀".encode(), "\u0627a".encode(), "\u06271".encode()])

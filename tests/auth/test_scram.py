@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 from typing import Final, NamedTuple
 
 import pytest
-from scramp import ScramClient  # type: ignore[import-untyped]
+from scramp import ScramClient
 
 from broker.auth.methods import Denied
 from broker.auth.scram import Proved, Said, Scram
@@ -307,7 +307,7 @@ def test_what_looking_for_a_verifier_raises_comes_out() -> None:
         USERS["user"]._replace(stored_key=b""),
         USERS["user"]._replace(server_key=b"x" * 31),
         USERS["user"]._replace(iterations=1),
-        USERS["user"]._replace(stored_key="x" * 32),  # type: ignore[arg-type]
+        USERS["user"]._replace(stored_key="x" * 32),  # type: ignore[arg-type]  # text for bytes is the fault
     ],
 )
 def test_a_verifier_that_cannot_be_used_is_an_error_of_ours(verifier: Kept) -> None:
