@@ -35,6 +35,7 @@ COMPILED: Final = (
     "broker/websocket/mask.py",
     "broker/websocket/upgrade.py",
     "broker/core/*.py",
+    "broker/transport/admission.py",
     "broker/transport/layers.py",
     "broker/transport/link.py",
     "broker/transport/listeners.py",

@@ -72,20 +72,26 @@ class Admission:
         text = f"{listener.url}: {why}: the next ones wait (server.{setting} is {bound})"
         self.complaints.complain(now, logging.WARNING, setting, text)
 
-    def admit(self, listener: Listener, name: str, now: float) -> bool:
-        """Whether a connection just accepted, of the peer `name`, may stay. `Place` counts it if so."""
+    def admit(self, listener: Listener, name: str, now: float) -> str | None:
+        """What a connection just accepted, of the peer `name`, is counted as, "" for nothing; None where it may not
+        stay. A `Place` counts it."""
         if listener.type != "unix":
             self._credit -= 1.0
         most = self.broker.limits.connections
         if 0 < most <= len(self.broker.connections):
-            return self._turn_away(listener, name, "connections", f"{most} connections (server.connections)", now)
+            self._turn_away(listener, name, "connections", f"{most} connections (server.connections)", now)
+            return None
         most = listener.limits.max_connections
         if 0 < most <= listener.connections:
             why = f"{most} connections of this listener (limits.max_connections)"
-            return self._turn_away(listener, name, "max_connections", why, now)
+            self._turn_away(listener, name, "max_connections", why, now)
+            return None
         if listener.proxy_protocol and listener.type != "unix" and not trusted(name, listener.trusted_proxies):
-            return self._turn_away(listener, name, "trusted_proxies", "it is no trusted proxy (trusted_proxies)", now)
-        return self.has_room(listener, counted_as(name, listener), name, now)
+            why = "it is no trusted proxy (trusted_proxies)"
+            self._turn_away(listener, name, "trusted_proxies", why, now)
+            return None
+        network = counted_as(name, listener)
+        return network if self.has_room(listener, network, name, now) else None
 
     def has_room(self, listener: Listener, network: str, name: str, now: float) -> bool:
         """Whether one more connection of `network` may be there; "" is whoever is not counted."""
@@ -93,26 +99,26 @@ class Admission:
         if not network or not 0 < most <= self.addresses.get(network, 0):
             return True
         why = f"{most} connections of {network} (server.connections_per_address)"
-        return self._turn_away(listener, name, "connections_per_address", why, now)
+        self._turn_away(listener, name, "connections_per_address", why, now)
+        return False
 
-    def _turn_away(self, listener: Listener, name: str, setting: str, why: str, now: float) -> bool:
+    def _turn_away(self, listener: Listener, name: str, setting: str, why: str, now: float) -> None:
         self.broker.stats.turned_away[setting] += 1
         text = f"{listener.url}: {name} is not let in: {why}"
         self.complaints.complain(now, logging.WARNING, setting, text)
-        return False
 
 
 class Place:
-    """The place that one Network Connection takes, at its listener and under its address, until it leaves."""
+    """The place that one Network Connection takes, at its listener and under its `network`, until it leaves."""
 
     __slots__ = ("_admission", "_listener", "_network")
 
-    def __init__(self, admission: Admission, listener: Listener, name: str) -> None:
+    def __init__(self, admission: Admission, listener: Listener, network: str) -> None:
         self._admission = admission
         self._listener = listener
         self._network = ""
         listener.connections += 1
-        self._take(counted_as(name, listener))
+        self._take(network)
 
     def moved(self, name: str, now: float) -> bool:
         """A proxy has said that the peer is `name`; whether it may stay."""

@@ -248,7 +248,8 @@ class Pump:
 
     def _accepted(self, listener: Listener, connected: socket.socket, address: object, now: float) -> None:
         name = listener.peer_name(address)
-        if not self.admission.admit(listener, name, now):
+        network = self.admission.admit(listener, name, now)
+        if network is None:
             connected.close()
             return
         limits = listener.limits
@@ -269,7 +270,7 @@ class Pump:
         )
         link = Link(self, connected, layers)
         self.links[link.fd] = link
-        layers.place = Place(self.admission, listener, name)
+        layers.place = Place(self.admission, listener, network)
         self._last_in = listener
         if limits.websocket_ping_interval > 0 and listener.kind != MQTT:
             self._remember(now + limits.websocket_ping_interval, PING, link)
