@@ -18,7 +18,7 @@ PIP = if $(PYTHON) -m pip --version >/dev/null 2>&1; \
 	else $(RUN) -m ensurepip --upgrade >/dev/null && $(RUN) -m pip --disable-pip-version-check $(1); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-plain test-compiled faults lint types check format conformance schema \
+.PHONY: help setup setup-dev demo test test-plain test-compiled faults lint audit types check format conformance schema \
 	autobahn fuzz interop-node clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -88,6 +88,15 @@ faults: $(VENV)/tools  ## Run the long tests of what survives kills, power cuts 
 lint: $(VENV)/tools types  ## Check style, format and types
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
+	@$(VENV)/bin/hadolint Dockerfile
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+# Not a part of `check`: it asks a service of the Python Package Index on the network, whose answer changes by the day.
+audit: $(VENV)/installed  ## Look for known holes in what the broker is installed with (asks a service on the network)
+	@test -x $(VENV)/audit/bin/pip-audit || { rm -rf $(VENV)/audit; $(PYTHON) -m venv --without-pip $(VENV)/audit; }
+	@test -x $(VENV)/audit/bin/pip-audit || $(subst $(RUN),$(VENV)/audit/bin/python,$(call PIP,install --quiet pip-audit))
+	@$(VENV)/audit/bin/pip-audit --progress-spinner off --skip-editable \
+		--path "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 types: $(VENV)/tools
 	@$(RUN) -m mypy
@@ -104,8 +113,8 @@ conformance: $(VENV)/tools  ## Write docs/conformance.md anew
 schema: $(VENV)/tools  ## Write config/broker.toml, its schema and the tables of its guide anew
 	@$(RUN) -m broker.config.text
 
-autobahn: $(VENV)/tools  ## Run Autobahn's fuzzing client against the frame layer (needs a Python 2.7)
-	@$(RUN) -m tests.websocket.autobahn
+autobahn: $(VENV)/tools  ## Run Autobahn against the WebSocket frames (needs a Python 2.7); GROUPS="12 13": compression
+	@$(RUN) -m tests.websocket.autobahn $(foreach group,$(GROUPS),'$(group).*')
 
 SECONDS := 60
 fuzz: $(VENV)/tools  ## Let Atheris think of inputs, SECONDS=60 for each target (FUZZ_FLAGS adds options)

@@ -263,12 +263,12 @@ def trials(broker: BrokerProcess) -> Iterator[tuple[str, Callable[[], str]]]:
             yield f"{handshake.name}, {door}", partial(judge_tls, broker, handshake, door)
         for start in table_first.TABLE:
             yield f"{start.name}, {door}", partial(judge_first, broker, start, door)
-        for packets in table_packets.TABLE:
-            yield f"{packets.name}, {door}", partial(judge_packets, broker, packets, max(packets.data), door)
         for within in table_tls.WITHIN:
             yield f"{within.name}, within {door}", partial(judge_within_tls, broker, within, door)
         yield f"another protocol by ALPN, {door}", partial(judge_other_protocol, broker, door)
         yield f"renegotiation, {door}", partial(judge_renegotiation, broker, door)
+    for packets in table_packets.TABLE:
+        yield f"{packets.name}, mqtts", partial(judge_packets, broker, packets, max(packets.data), "mqtts")
     for head in table_http.TABLE:
         yield f"{head.name}, wss", partial(judge_head, broker, head, "wss")
     for door in (*PROXIED, *UNTRUSTING):
@@ -329,7 +329,7 @@ def withstand(broker: BrokerProcess) -> None:
         memory = broker.memory()
         faults: list[str] = []
         waiting = list(trials(broker))
-        for round_, most in ((waiting, WARMTH), (waiting[::4], GROWTH)):
+        for round_, most in ((waiting, WARMTH), (waiting[::8], GROWTH)):
             with ThreadPoolExecutor(AT_ONCE) as strangers:
                 for at in range(0, len(round_), AT_ONCE):
                     now = [strangers.submit(judged, trial) for trial in round_[at : at + AT_ONCE]]
