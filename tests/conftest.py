@@ -4,6 +4,9 @@ They run on the source beside them, or, with `TRIOMQ_BUILD=compiled`, on an unpa
 (`make test-compiled`). The marker `build` is for a test that belongs to one of the two runs: because it is about that
 build, or because it has nothing to do with what is compiled and takes long. `faults_long` is for the long form of a
 test that has a short one: it runs when `-m` asks for it (`make faults`), and at no other time.
+
+Most tests wait: for a process to start, a time to pass, a disk. So more of them run at a time than there are processors,
+and none may count on having one to itself; hypothesis measures no times.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import broker.packets.decode
 
@@ -22,6 +26,15 @@ BUILD: Final = os.environ.get("TRIOMQ_BUILD", "plain")
 # TLS, which lies below what is compiled, the second run has one door, not two.
 NOT_COMPILED: Final = frozenset({"auth", "config", "client", "simulation"})
 SUFFIXES: Final = {"plain": ".py", "compiled": ".so"}
+AT_A_TIME: Final = 2  # tests, for each processor
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means here."""
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or AT_A_TIME * (os.cpu_count() or 1))
 
 
 def pytest_configure(config: pytest.Config) -> None:
