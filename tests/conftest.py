@@ -5,8 +5,8 @@ They run on the source beside them, or, with `TRIOMQ_BUILD=compiled`, on an unpa
 build, or because it has nothing to do with what is compiled and takes long. `faults_long` is for the long form of a
 test that has a short one: it runs when `-m` asks for it (`make faults`), and at no other time.
 
-Most tests wait: for a process to start, a time to pass, a disk. So more of them run at a time than there are processors,
-and none may count on having one to itself; hypothesis measures no times.
+Most tests wait: for a process to start, a time to pass, a disk. So more of them run at a time than there are
+processors, and none may count on having one to itself; hypothesis measures no times.
 """
 
 from __future__ import annotations
