@@ -10,8 +10,8 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.fuzz import text_targets, wire_targets
-from tests.hostile import table_frames, table_http
+from tests.fuzz import stack_target, text_targets, wire_targets
+from tests.hostile import table_first, table_frames, table_http, table_packets, table_proxy
 from tests.packets import faults
 from tests.packets.table import CASES
 
@@ -26,6 +26,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "frames": wire_targets.frames,
     "http": wire_targets.http,
     "proxy": wire_targets.proxy,
+    "stack": stack_target.stack,
     "topics": text_targets.topics,
     "patterns": text_targets.patterns,
     "passwords": text_targets.passwords,
@@ -81,4 +82,29 @@ def http() -> Iterator[bytes]:
         yield b"\x10" + CUT + row.data
 
 
-TABLES: Final[dict[str, Callable[[], Iterator[bytes]]]] = {"packets": packets, "frames": frames, "http": http}
+def proxy() -> Iterator[bytes]:
+    for row in table_proxy.TABLE:
+        yield CUT + row.data + b"\x10rest"
+
+
+def stack() -> Iterator[bytes]:
+    for row in table_packets.TABLE:
+        version = max(row.data)
+        yield bytes((MODES[version] << 6,)) + CUT + row.data[version]
+    for first in table_first.TABLE:
+        yield b"\x02" + CUT + first.data
+    for head in table_http.TABLE:
+        yield b"\x0a" + CUT + head.data
+    for frame in table_frames.TABLE:
+        yield b"\xc3" + CUT + frame.data
+    for header in table_proxy.TABLE:
+        yield b"\x06" + CUT + header.data
+
+
+TABLES: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
+    "packets": packets,
+    "frames": frames,
+    "http": http,
+    "proxy": proxy,
+    "stack": stack,
+}
