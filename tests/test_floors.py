@@ -37,7 +37,7 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
     "store": BELOW_FLOOR_3,
     "auth": BELOW_FLOOR_3,
     "cluster": BELOW_FLOOR_3,
-    "web": BELOW_FLOOR_3,
+    "web": BELOW_FLOOR_3 | {"auth"},
     "client": BELOW_FLOOR_3,
     "bench": BELOW_FLOOR_3 | {"client"},
     "probe": BELOW_FLOOR_3 | {"client"},
