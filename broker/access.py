@@ -20,7 +20,10 @@ from broker.auth.jwt import JwtMethod, Key
 from broker.auth.methods import AccessError
 from broker.auth.passwords import PasswordFile, PasswordFileError, PasswordMethod
 from broker.auth.roles import PolicyError, policy
+from broker.auth.scram import NAME as SCRAM
 from broker.auth.scram import Scram
+from broker.core.grants import Grant
+from broker.packets.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
     from broker.auth.methods import Denied, Identity, Method
     from broker.auth.scram import Verifier
     from broker.config import Config, ListenerConfig
-    from broker.core.grants import Grant
+    from broker.core.auditing import MayRetain
     from broker.core.ports import Peer
+    from broker.core.retained import Author
     from broker.core.session import Session
     from broker.packets.types import Connect
     from broker.transport.listeners import Listener
@@ -61,6 +65,8 @@ class Access:
         self._anonymous: set[str] = set()
         self._certificates = Certificates()
         self._passwords: PasswordMethod | None = None
+        self._asked_of: Author | None = None  # whose right was looked at last: a Client mostly has several messages
+        self._asked = Grant()
         auth = config.auth
         same = old is not None and _hashing(old.config) == _hashing(config)
         fresh = Hasher(auth.hashing_at_once, _patience(config), remembered_for=auth.password_cache)
@@ -102,14 +108,36 @@ class Access:
 
     def grant(self, session: Session) -> Grant:
         """What the owner of a Session may do by these roles."""
-        held = session.connection.grant if session.connection is not None else session.guard
+        holder = session.holder()
+        held = holder.grant if holder is not None else session.guard
         user_name = session.principal.removeprefix(PRINCIPAL)
         if held is None:
             return self._roles.grant(user_name, session.client_identifier, (), session.principal)
         roles, expires_at = held.roles, held.expires_at
         grant = self._roles.grant(user_name, session.client_identifier, roles, session.principal, expires_at)
-        grant.roles = roles
+        grant.roles, grant.method = roles, held.method
         return grant
+
+    def knows(self, grant: Grant) -> bool:
+        """Whether the user is still there who has proved by a password, or by SCRAM, to be the one of `grant`."""
+        file = self._passwords.file if self._passwords is not None else None
+        user_name = grant.principal.removeprefix(PRINCIPAL)
+        if grant.method == PasswordMethod.name:
+            return file is not None and file.hash_of(user_name) is not None
+        if grant.method == SCRAM:
+            return file is not None and self._scram is not None and file.scram(user_name) is not None
+        return True
+
+    def auditor(self) -> MayRetain | None:
+        """What says whether the author of a retained message may still retain it; None where everybody may."""
+        return self._may_retain if self._roles.roles else None
+
+    def _may_retain(self, author: Author, topic: str) -> bool:
+        if author is not self._asked_of:
+            user_name = author.principal.removeprefix(PRINCIPAL)
+            self._asked_of = author
+            self._asked = self._roles.grant(user_name, author.client_identifier, author.roles)
+        return self._asked.publish(topic, 0, True) < ReasonCode.UNSPECIFIED_ERROR
 
     def _lets_in(self, peer: Peer) -> bool:
         return peer.listener in self._anonymous

@@ -28,7 +28,7 @@ from broker.core.limits import Limits
 from broker.core.message import ApplicationMessage, expiry
 from broker.core.restoring import Restorer
 from broker.packets.properties import forwarded_properties
-from broker.packets.reasons import ReasonCode
+from broker.packets.reasons import ProtocolError, ReasonCode
 from broker.packets.topics import check_topic_name
 from broker.store.folder import StoreFailed
 from broker.store.store import SqliteStore
@@ -185,6 +185,7 @@ class Server:
             self._pump.listen(listener)
         now = trio.current_time()
         self.broker.start(now)
+        self._audit(self._access, now)
         if self.store is not None:
             self.store.start(now)
             self._pump.watch(self.store.fileno(), self.store.collect)
@@ -296,13 +297,34 @@ class Server:
         elif old is not None:
             self.broker.authenticator = AllowAll()
         if access is not None or old is not None:
-            for session in list(self.broker.sessions.values()):
-                self.broker.regrant(session, Grant() if access is None else access.grant(session))
+            self._regrant(access)
         self._access = access
         self.config = config
         if old is not None:
             await old.aclose()
         return found
+
+    def _regrant(self, access: Access | None) -> None:
+        """Have everybody here go by `access`, and end those whose users are gone."""
+        broker = self.broker
+        now = trio.current_time()
+        expelled = 0
+        for session in list(broker.sessions.values()):
+            broker.regrant(session, Grant() if access is None else access.grant(session))
+            holder = session.holder()
+            if access is not None and holder is not None and not access.knows(holder.grant):
+                expelled += 1
+                holder.fail(ProtocolError(ReasonCode.NOT_AUTHORIZED, "the user is not there any more"), now)
+        if expelled:
+            broker.stats.clients_expelled += expelled
+            log.info("%d Clients are disconnected, for their users are not there any more", expelled)
+        self._audit(access, now)
+        self._settle(now)
+
+    def _audit(self, access: Access | None, now: float) -> None:
+        may_retain = access.auditor() if access is not None else None
+        if may_retain is not None:
+            self.broker.audit_retained(may_retain, now)
 
     def _same_listeners(self, config: Config) -> Iterator[tuple[Listener, ListenerConfig]]:
         """The listeners that are open, with what `config` says of them; not those that it does not name."""

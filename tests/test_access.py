@@ -13,12 +13,16 @@ import trio
 from scramp import ScramClient, ScramMechanism
 
 import broker
+from broker.access import Access
 from broker.auth.hashing import Argon2id
 from broker.auth.methods import AccessError
 from broker.config import Config
+from broker.core.session import Session
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_5_0, Auth, Connack, Connect, Disconnect, Properties, Publish
 from tests.authority import NAME, authority
+from tests.core.parts import accept, new_broker
+from tests.core.parts import limits as core_limits
 from tests.scripted import Peer, WebSocketStream
 
 if TYPE_CHECKING:
@@ -314,6 +318,66 @@ async def test_new_roles_hold_for_those_who_are_here_and_for_what_waits_for_othe
         assert (await again.expect(Connack)).session_present
         assert (await again.expect(Publish)).payload == b"public"
         await again.quiet()
+
+
+async def test_who_is_not_in_the_password_file_any_more_is_disconnected(users: Mapping[str, Any]) -> None:
+    async with serving([{"type": "tcp"}, {"type": "ws"}], auth=users) as server:
+        ann, bob = await to(server), await to(server, 1)
+        assert await answer(ann, "ann", b"secret", "a") == 0
+        assert await answer(bob, "bob", b"secret", "b") == 0
+        users["password_file"].write_text(f"ann:{ANN}\n")
+        await server.reload(config_of(server, auth=users))
+        assert (await bob.expect(Disconnect)).reason == ReasonCode.NOT_AUTHORIZED
+        await bob.closed()
+        await ann.quiet()
+        assert server.broker.stats.clients_expelled == 1
+        assert server.broker.sys_topics.values(0.0)["clients/expelled"] == "1"
+        await server.reload(config_of(server, auth={"http": {"url": "http://127.0.0.1:9/"}}))
+        assert (await ann.expect(Disconnect)).reason == ReasonCode.NOT_AUTHORIZED, "no password is proof any more"
+
+
+async def test_retained_messages_go_with_the_right_to_retain_them(users: Mapping[str, Any], tmp_path: Path) -> None:
+    roles = [{"name": "all", "users": ["*"], "allow_publish": ["#"], "allow_subscribe": ["#"]}]
+    less = [
+        {"name": "all", "users": ["*"], "allow_publish": ["to/%c"], "allow_subscribe": ["#"]},
+        {"name": "more", "users": ["ann"], "allow_publish": ["#"]},
+    ]
+    store = {"path": tmp_path / "data"}
+    async with serving(auth=users, roles=roles, store=store) as server:
+        for name in ("ann", "bob"):
+            peer = await to(server)
+            assert await answer(peer, name, b"secret", name) == 0
+            for topic in (f"from/{name}", f"to/{name}"):
+                await peer.publish(topic, b"x", qos=1, retain=True)
+        server.publish("from/the program", b"x", retain=True)
+        await server.reload(config_of(server, auth=users, roles=roles, store=store))
+        assert await retained(server) == ["from/ann", "from/bob", "from/the program", "to/ann", "to/bob"]
+        await server.reload(config_of(server, auth=users, roles=less, store=store))
+        assert await retained(server) == ["from/ann", "from/the program", "to/ann", "to/bob"]
+    least = [{"name": "all", "users": ["ann"], "allow_publish": ["from/#"]}]
+    async with serving(auth=users, roles=least, store=store) as server:
+        assert await retained(server) == ["from/ann", "from/the program"], "what is kept is looked at when it is loaded"
+
+
+async def retained(server: Server) -> list[str]:
+    """The topics that have a retained message, when all were looked at."""
+    while server.broker.audit is not None:  # noqa: ASYNC110 - the core has no Events
+        await trio.sleep(0.001)
+    return sorted(each.topic for each in server.broker.retained.read("#") if each is not None)
+
+
+async def test_roles_of_a_proof_stay_with_one_whose_connack_waits(users: Mapping[str, Any]) -> None:
+    config = Config.model_validate({"auth": users, "roles": [{"name": "r", "allow_publish": ["#"]}]})
+    access = Access(config)
+    core = new_broker()
+    session = Session("c", core_limits(), core.stats, 0)
+    session.principal = "user:ann"
+    session.claimed_by = connection = accept(core)
+    connection.grant.roles, connection.grant.method = ("r",), "jwt"
+    grant = access.grant(session)
+    assert grant.publish("a", 0, False) == 0
+    assert (grant.roles, grant.method) == (("r",), "jwt")
+    await access.aclose()
 
 
 def lasting() -> Properties:

@@ -234,6 +234,7 @@ class Chain:
             grant = policy.grants(identity, client_identifier, data)
             if isinstance(grant, Grant):
                 grant.roles = identity.roles
+                grant.method = name
         except Exception as error:
             return self.failure(name, error)
         if claimed == identity.user_name:  # or one who has proved to be somebody else makes himself known as this one

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from broker.core.aliases import IncomingAliases, OutgoingAliases
 from broker.core.announcing import connack_properties
+from broker.core.auditing import Audit, go_on
 from broker.core.authenticating import regrant
 from broker.core.connection import CONNECTED, ENDED, Connection
 from broker.core.deadlines import (
+    AUDIT,
     GRANT_EXPIRY,
     HANDSHAKE,
     PROCESS,
@@ -44,7 +46,6 @@ from broker.core.stats import Stats
 from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED, ShareGroup, SubscriptionTree, bytes_alone
 from broker.core.sys_topics import PROCESS_INTERVAL, SysTopics
 from broker.core.takeovers import MINUTE, Takeovers
-from broker.packets.decode import DecoderLimits
 from broker.packets.encode import CONNACK_3, encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import NO_PROPERTIES, Connack
@@ -52,10 +53,12 @@ from broker.packets.types import NO_PROPERTIES, Connack
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.core.auditing import MayRetain
     from broker.core.grants import Grant
     from broker.core.limits import Limits
     from broker.core.outbox import Outbox
     from broker.core.ports import Authenticator, Peer, Store, Watcher
+    from broker.packets.decode import DecoderLimits
     from broker.packets.types import Connect
 
 NO_LIMIT = 0xFFFFFFFF
@@ -93,6 +96,7 @@ class Broker:
         self.deadlines = Deadlines()
         self.keep_alive = KeepAliveRing()
         self._decoder_limits: dict[int, tuple[Limits, DecoderLimits]] = {}
+        self.audit: Audit | None = None  # under way
         self.flapping = Flapping(self.limits)
         self.takeovers = Takeovers(self.limits)
         self.sys_topics = SysTopics(self)
@@ -121,17 +125,7 @@ class Broker:
         found = self._decoder_limits.get(id(limits))
         if found is not None:
             return found[1]
-        result = DecoderLimits()
-        result.versions = limits.versions
-        result.connect_packet_size = limits.connect_packet_size
-        result.maximum_packet_size = limits.maximum_packet_size
-        result.topic_bytes = limits.topic_bytes
-        result.topic_levels = limits.topic_levels
-        result.properties_bytes = limits.properties_bytes
-        result.user_properties = limits.user_properties
-        result.acknowledgement_bytes = limits.acknowledgement_bytes
-        result.subscriptions_per_packet = limits.subscriptions_per_packet
-        result.client_identifier_maximum = limits.client_identifier_maximum
+        result = limits.of_decoder()
         self._decoder_limits[id(limits)] = (limits, result)
         return result
 
@@ -229,7 +223,7 @@ class Broker:
         journal = self.journal
         before = journal.changes if journal is not None else 0
         if session is not None:
-            holder = session.connection or session.claimed_by
+            holder = session.holder()
             if holder is not None:
                 if connect.clean_start:
                     session.expiry_interval = 0  # it ends with its connection, and its Will is due at once
@@ -302,6 +296,8 @@ class Broker:
         self.stats.clients_connected += 1
         self.stats.clients_maximum = max(self.stats.clients_maximum, self.stats.clients_connected)
         connection.state = CONNECTED
+        if session.will is not None and session.will.retain:
+            session.author()  # what the proof gives is not known any more when the Will is published
         for identifier_ in releases:
             connection.send_release(identifier_)
         session.page_in(now)
@@ -320,7 +316,7 @@ class Broker:
         where nobody was there, else 0.
         """
         accepted = False
-        refused = message.retain and not self._retain(message, now)
+        refused = message.retain and not self._retain(message, source, now)
         plan = self.subscriptions.plan(message.topic)
         if message.qos == 2 and self.journal is not None:
             hold_back(self.journal, message, plan, source)
@@ -354,11 +350,16 @@ class Broker:
 
     def regrant(self, session: Session, grant: Grant) -> None:
         """What the owner of a Session may do has changed: with its next message on either way it holds."""
-        holder = session.connection or session.claimed_by
+        holder = session.holder()
         if holder is not None:
             regrant(holder, grant)
         else:
             session.guard = None if grant.everything else grant
+
+    def audit_retained(self, may_retain: MayRetain, now: float) -> None:
+        """Take out, by and by, the retained messages of authors who `may_retain` them no more."""
+        self.audit = Audit(self.retained, may_retain)
+        self.remember(now, AUDIT, self.audit)
 
     def unsubscribe(self, session: Session, topic_filter: str) -> bool:
         """Take one subscription (its filter as subscribed) out; whether it was there."""
@@ -499,6 +500,9 @@ class Broker:
         elif kind == TAKEOVERS:
             for place, text in enumerate(self.takeovers.minute()):
                 self.notice(f"takeovers {place}", f"{text} ([server] takeover_storm): do several use one identifier?")
+        elif kind == AUDIT:
+            assert isinstance(subject, Audit)
+            go_on(self, subject, now)
         elif kind == PROCESS:
             self._tell_process(now)
 
@@ -552,12 +556,12 @@ class Broker:
         if will is not None and (guard is None or guard.publish(will.topic, will.qos, will.retain) < 0x80):
             self.publish(from_will(will, now, session.limits.message_expiry_maximum), session, now)
 
-    def _retain(self, message: ApplicationMessage, now: float) -> bool:
+    def _retain(self, message: ApplicationMessage, source: Session | None, now: float) -> bool:
         """Keep, replace or clear the retained message of a topic (section 3.3.1.3)."""
         if not message.payload_bytes or message.expires_at <= now:
             self.retained.remove(message.topic)  # [MQTT-3.3.1-6]; what expires at once replaces too [MQTT-3.3.1-5]
             return True
-        if not self.retained.set(message):
+        if not self.retained.set(message, None if source is None else source.author()):
             return False
         if message.expires_at != NEVER:
             self.remember(message.expires_at, RETAINED_EXPIRY, message)

@@ -26,6 +26,7 @@ SYS: Final = 4
 PROCESS: Final = 5
 GRANT_EXPIRY: Final = 6
 TAKEOVERS: Final = 7
+AUDIT: Final = 8
 
 SWEEP_FROM: Final = 1024  # entries below which a sweep is not worth it (a guess)
 

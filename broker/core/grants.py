@@ -38,6 +38,7 @@ class Grant:
         self.principal = principal
         self.expires_at = expires_at
         self.data = data
+        self.method = ""  # of the proof, where there was one
         self.roles: tuple[str, ...] = ()  # that the proof itself has given, for when the others change
 
     def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from broker.core.message import ApplicationMessage
+    from broker.core.retained import Author
     from broker.core.session import Session
     from broker.core.subscriptions import Delivery
 
@@ -84,13 +85,14 @@ class Exchange(Row):
 
 
 class RetainedRow(Row):
-    """The retained message of one topic."""
+    """The retained message of one topic, and who has published it, where that is known."""
 
-    __slots__ = ("message",)
+    __slots__ = ("author", "message")
 
-    def __init__(self, message: ApplicationMessage) -> None:
+    def __init__(self, message: ApplicationMessage, author: Author | None = None) -> None:
         self.row = 0
         self.message = message
+        self.author = author
 
 
 class Batch:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from broker.packets.decode import DecoderLimits
+
 DROP_NEWEST: Final = "drop-newest"
 DROP_OLDEST: Final = "drop-oldest"
 LATEST: Final = "latest"
@@ -92,6 +94,21 @@ class Limits:
         # -- Sockets
         self.tcp_nodelay = True
         self.max_connections = 0  # of this listener; 0 = as many as file descriptors allow
+
+    def of_decoder(self) -> DecoderLimits:
+        """Those of them that the decoder has to know."""
+        result = DecoderLimits()
+        result.versions = self.versions
+        result.connect_packet_size = self.connect_packet_size
+        result.maximum_packet_size = self.maximum_packet_size
+        result.topic_bytes = self.topic_bytes
+        result.topic_levels = self.topic_levels
+        result.properties_bytes = self.properties_bytes
+        result.user_properties = self.user_properties
+        result.acknowledgement_bytes = self.acknowledgement_bytes
+        result.subscriptions_per_packet = self.subscriptions_per_packet
+        result.client_identifier_maximum = self.client_identifier_maximum
+        return result
 
 
 class ServerLimits:

@@ -16,6 +16,7 @@ from broker.core.deadlines import RETAINED_EXPIRY, SESSION_EXPIRY, WILL
 from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, SESSIONS, SUBSCRIPTIONS, Exchange, RetainedRow
 from broker.core.message import NEVER
 from broker.core.queue import Paged
+from broker.core.retained import Author
 from broker.core.session import Session
 from broker.core.subscriptions import Subscription, bytes_alone
 from broker.packets.topics import split_share
@@ -41,6 +42,7 @@ class Restorer:
         self.now = now
         self.by_number: dict[int, Session] = {}
         self._connected: list[Session] = []
+        self._authors: dict[tuple[str, str, tuple[str, ...]], Author] = {}
 
     def session(
         self,
@@ -153,9 +155,17 @@ class Restorer:
         # been there in an older one.
         session.maybe_sent = len(rows)
 
-    def retained(self, row: int, message: ApplicationMessage) -> None:
+    def author(self, principal: str, client_identifier: str, roles: tuple[str, ...]) -> Author:
+        """Who has published retained messages: one object for all of them."""
+        key = (principal, client_identifier, roles)
+        found = self._authors.get(key)
+        if found is None:
+            found = self._authors[key] = Author(principal, client_identifier, roles)
+        return found
+
+    def retained(self, row: int, message: ApplicationMessage, author: Author | None = None) -> None:
         """The retained message of a topic; what has expired meanwhile is deleted."""
-        retained = RetainedRow(message)
+        retained = RetainedRow(message, author)
         retained.row = row
         if message.expires_at <= self.now:
             self.journal.unretain(retained)

@@ -21,15 +21,30 @@ if TYPE_CHECKING:
 
 
 STRETCH = 64  # nodes visited between two answers of `read` (a guess)
-LEVEL_BYTES = 264  # of memory that a level of a topic takes where it holds no message itself (measured)
+LEVEL_BYTES = 272  # of memory that a level of a topic takes where it holds no message itself (measured)
+
+
+class Author:
+    """Who has published a retained message: all that is needed to ask again, under other roles, whether he may.
+
+    `roles` are those that his proof itself had given when he published.
+    """
+
+    __slots__ = ("client_identifier", "principal", "roles")
+
+    def __init__(self, principal: str, client_identifier: str, roles: tuple[str, ...] = ()) -> None:
+        self.principal = principal
+        self.client_identifier = client_identifier
+        self.roles = roles
 
 
 class TopicNode:
-    __slots__ = ("children", "message", "row")
+    __slots__ = ("author", "children", "message", "row")
 
     def __init__(self) -> None:
         self.children: dict[str, TopicNode] = {}
         self.message: ApplicationMessage | None = None
+        self.author: Author | None = None  # of the message; None where it is not known, or the Server itself
         self.row: RetainedRow | None = None  # where a Store keeps it
 
 
@@ -50,7 +65,7 @@ class RetainedMessages:
         self.maximum_messages = maximum_messages
         self.maximum_bytes = maximum_bytes
 
-    def set(self, message: ApplicationMessage) -> bool:
+    def set(self, message: ApplicationMessage, author: Author | None = None) -> bool:
         """Keep `message` in place of an older one of its topic [MQTT-3.3.1-5].
 
         False where a bound forbids it: then the older one goes too, for it is no longer true.
@@ -68,6 +83,7 @@ class RetainedMessages:
             return False
         node = self._place(message.topic)
         node.message = message
+        node.author = author
         self.bytes += message.size
         if old is None:
             self.count += 1
@@ -79,6 +95,7 @@ class RetainedMessages:
             if row is None:
                 row = node.row = RetainedRow(message)
             row.message = message
+            row.author = author
             journal.retain(row)
         return True
 
@@ -87,6 +104,7 @@ class RetainedMessages:
         message = row.message
         node = self._place(message.topic)
         node.message = message
+        node.author = row.author
         node.row = row
         self.bytes += message.size
         self.count += 1
@@ -136,6 +154,7 @@ class RetainedMessages:
         self.count -= 1
         self.bytes -= node.message.size
         node.message = None
+        node.author = None
         if node.row is not None and self._journal is not None:
             self._journal.unretain(node.row)
             node.row = None
@@ -193,6 +212,25 @@ class RetainedMessages:
                 found = node.children.get(level)
                 if found is not None:
                     stack.append((iter((found,)), at + 1))
+
+    def authored(self) -> Iterator[tuple[Author, str] | None]:
+        """Author and topic of all messages that have one; None for a stretch without. Messages may come and go."""
+        visited = 0
+        for root in (self._root, self._dollar_root):
+            stack = [iter((root,))]
+            while stack:
+                node = next(stack[-1], None)
+                if node is None:
+                    stack.pop()
+                    continue
+                visited += 1
+                message, author = node.message, node.author
+                if message is not None and author is not None:
+                    yield author, message.topic
+                elif visited % STRETCH == 0:
+                    yield None
+                if node.children:
+                    stack.append(iter(list(node.children.values())))
 
     def _find(self, topic: str) -> TopicNode | None:
         node = self._dollar_root if topic.startswith("$") else self._root

@@ -26,6 +26,7 @@ from broker.core.inflight import Outgoing
 from broker.core.journal import QUEUED, Numbered, Queued
 from broker.core.limits import DROP_OLDEST
 from broker.core.queue import IN_MEMORY, Paged, no_page
+from broker.core.retained import Author
 from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED, Delivery, Subscription
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Session(Numbered):
         self.store: Store | None = None
         self.client_identifier = client_identifier
         self.principal = ""  # who it belongs to; nobody else is let in
+        self.known_author: Author | None = None  # as which it has retained a message
         self.guard: Grant | None = None  # is asked about each message on its way to the Client; None lets all through
         self.limits = limits
         self.stats = stats
@@ -388,6 +390,21 @@ class Session(Numbered):
     def is_anybodys(self) -> bool:
         """Whether whoever proves to be somebody may have it: nobody's Session, but not from under its Client."""
         return not self.principal and self.connection is None and self.claimed_by is None
+
+    def holder(self) -> Connection | None:
+        """The Client's connection, be it that its CONNACK waits."""
+        return self.connection or self.claimed_by
+
+    def author(self) -> Author:
+        """The Client, as the author of a retained message; one object for all of them."""
+        holder = self.holder()
+        found = self.known_author
+        grant = holder.grant if holder is not None else self.guard
+        if found is not None and found.principal == self.principal and (grant is None or found.roles == grant.roles):
+            return found
+        roles = grant.roles if grant is not None else ()
+        found = self.known_author = Author(self.principal, self.client_identifier, roles)
+        return found
 
     def opened(self, committed: int, now: float) -> None:
         """More is committed: send what waited for that."""

@@ -25,6 +25,7 @@ from broker.store.records import (
     encode_exchange,
     encode_message,
     encode_queued,
+    encode_retained,
     encode_session,
     encode_subscription,
 )
@@ -56,9 +57,9 @@ def _records(table: int, rows: list[Row], number: int, offset: float) -> tuple[b
         if isinstance(row, Queued):
             records.append(encode_queued(number, row))
         elif isinstance(row, ApplicationMessage):
-            records.append(encode_message(table, number, row, offset))
+            records.append(encode_message(number, row, offset))
         elif isinstance(row, RetainedRow):
-            records.append(encode_message(table, number, row.message, offset))
+            records.append(encode_retained(number, row, offset))
         elif isinstance(row, Exchange):
             records.append(encode_exchange(number, row))
         elif isinstance(row, Session):

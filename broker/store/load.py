@@ -357,6 +357,7 @@ class Loader:
         record: bytes
         for row, record in self._rows("retained"):
             found = decode_message(RETAINED, row, record)
+            author = found.author
             restorer.retained(
                 row,
                 ApplicationMessage(
@@ -368,6 +369,7 @@ class Loader:
                     found.forwarded,
                     self._monotonic(found.expires_at),
                 ),
+                restorer.author(*author) if author is not None else None,
             )
             count += 1
             total += row

@@ -8,7 +8,8 @@ is msgpack; that of a Queued, of which a million are read at a start, is a struc
                    principal]
     subscriptions  [Session's number, Topic Filter as subscribed, maximum QoS, No Local, Retain As Published,
                     Subscription Identifier, overflow]
-    messages       [topic, payload, QoS, RETAIN, forwarded properties, expires | nil], and so is `retained`
+    messages       [topic, payload, QoS, RETAIN, forwarded properties, expires | nil], and so is `retained`, where
+                   [principal, Client Identifier, [role]] of the author may follow
     queued         flags u8, Session's number u32, message's row u64, Packet Identifier u16, size u32, and where there
                    is more, msgpack [Subscription Identifiers, overflow, Share Name, shared Topic Filter]
     exchanges      [Session's number, Packet Identifier, incoming]
@@ -28,7 +29,7 @@ import msgpack
 from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS, SUBSCRIPTIONS
 
 if TYPE_CHECKING:
-    from broker.core.journal import Exchange, Queued
+    from broker.core.journal import Exchange, Queued, RetainedRow
     from broker.core.message import ApplicationMessage
     from broker.core.session import Session
     from broker.core.subscriptions import Subscription
@@ -104,8 +105,14 @@ class SubscriptionRecord(NamedTuple):
     overflow: str
 
 
+class AuthorRecord(NamedTuple):
+    principal: str
+    client_identifier: str
+    roles: tuple[str, ...]
+
+
 class MessageRecord(NamedTuple):
-    """`expires_at` in store time, infinity for never."""
+    """`expires_at` in store time, infinity for never. `author` is of a retained message, None where it is not known."""
 
     topic: str
     payload: bytes
@@ -113,6 +120,7 @@ class MessageRecord(NamedTuple):
     retain: bool
     forwarded: bytes
     expires_at: float
+    author: AuthorRecord | None = None
 
 
 class QueuedRecord(NamedTuple):
@@ -151,20 +159,32 @@ def _stored(time: float, offset: float) -> float | None:
     return None if time == NEVER else time + offset
 
 
-def encode_message(table: int, row: int, message: ApplicationMessage, offset: float) -> bytes:
-    """An Application Message for `table`, MESSAGES or RETAINED."""
+def encode_message(row: int, message: ApplicationMessage, offset: float) -> bytes:
+    """An Application Message that waits."""
+    body: bytes = _pack(_fields(message, offset))
+    return _sealed(MESSAGES, row, _VERSION_BYTE + body)
+
+
+def encode_retained(row: int, retained: RetainedRow, offset: float) -> bytes:
+    fields = _fields(retained.message, offset)
+    author = retained.author
+    if author is None:
+        body: bytes = _pack(fields)
+    else:
+        body = _pack((*fields, (author.principal, author.client_identifier, author.roles)))
+    return _sealed(RETAINED, row, _VERSION_BYTE + body)
+
+
+def _fields(message: ApplicationMessage, offset: float) -> tuple[str, bytes, int, bool, bytes, float | None]:
     expires_at = message.expires_at
-    body: bytes = _pack(
-        (
-            message.topic,
-            message.payload,
-            message.qos,
-            message.retain,
-            message.forwarded,
-            None if expires_at == NEVER else expires_at + offset,
-        )
+    return (
+        message.topic,
+        message.payload,
+        message.qos,
+        message.retain,
+        message.forwarded,
+        None if expires_at == NEVER else expires_at + offset,
     )
-    return _sealed(table, row, _VERSION_BYTE + body)
 
 
 def encode_queued(row: int, queued: Queued) -> bytes:
@@ -260,18 +280,18 @@ def _opened(table: int, row: int, record: bytes) -> None:
         raise DamagedRecord(table, row, f"version {record[0]} is not known to this broker")
 
 
-def _body(table: int, row: int, record: bytes, fields: int) -> list[Any]:
-    """The fields of a msgpack record."""
+def _body(table: int, row: int, record: bytes, fields: int, more: int = 0) -> list[Any]:
+    """The fields of a msgpack record, which may be up to `more` than `fields`."""
     _opened(table, row, record)
-    return _unpacked(table, row, record[1:-_CRC_BYTES], fields)
+    return _unpacked(table, row, record[1:-_CRC_BYTES], fields, more)
 
 
-def _unpacked(table: int, row: int, body: bytes, fields: int) -> list[Any]:
+def _unpacked(table: int, row: int, body: bytes, fields: int, more: int = 0) -> list[Any]:
     try:
         found = msgpack.unpackb(body)
     except Exception as error:
         raise DamagedRecord(table, row, f"not msgpack ({error})") from None
-    if not isinstance(found, list) or len(found) != fields:
+    if not isinstance(found, list) or not fields <= len(found) <= fields + more:
         raise DamagedRecord(table, row, f"not a list of {fields} fields")
     return found
 
@@ -309,10 +329,17 @@ def _time(value: Any) -> float:
 
 
 def decode_message(table: int, row: int, record: bytes) -> MessageRecord:
-    topic, payload, qos, retain, forwarded, expires = _body(table, row, record, 6)
+    fields = _body(table, row, record, 6, 1 if table == RETAINED else 0)
+    topic, payload, qos, retain, forwarded, expires = fields[:6]
+    author = None
     try:
-        return MessageRecord(_text(topic), _bytes(payload), _int(qos), _bool(retain), _bytes(forwarded), _time(expires))
-    except TypeError as error:
+        if len(fields) > 6:
+            principal, client_identifier, roles = fields[6]
+            author = AuthorRecord(_text(principal), _text(client_identifier), tuple([_text(role) for role in roles]))
+        return MessageRecord(
+            _text(topic), _bytes(payload), _int(qos), _bool(retain), _bytes(forwarded), _time(expires), author
+        )
+    except (TypeError, ValueError) as error:
         raise DamagedRecord(table, row, str(error)) from None
 
 

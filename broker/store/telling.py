@@ -124,7 +124,11 @@ def export(folder: Folder) -> Iterator[Told]:
                     "incoming": exchange.incoming,
                 }
         for row, record in _rows(connection, RETAINED):
-            yield {"type": "retained", "row": row, **_message(decode_message(RETAINED, row, record))}
+            found = decode_message(RETAINED, row, record)
+            told = {"type": "retained", "row": row, **_message(found)}
+            if found.author is not None:
+                told["author"] = found.author._asdict()
+            yield told
 
 
 def _rows(connection: apsw.Connection, table: int) -> Iterator[tuple[int, bytes]]:

@@ -23,6 +23,7 @@ from broker.packets.types import (
     Will,
 )
 from tests.core.parts import (
+    LateStore,
     accept,
     connect,
     kinds,
@@ -448,6 +449,29 @@ def test_a_will_is_looked_at_again_when_it_is_due() -> None:
         assert holder is not None
         holder.lost(0.0)
     assert payloads(spy) == [b"a"]
+
+
+def test_a_new_grant_is_for_the_one_whose_connack_waits_too() -> None:
+    store = LateStore()
+    broker = new_broker(One(Grant("ann", principal="ann")), store)
+    connection = accept(broker)
+    request(connection, "c", session_expiry_interval=600)
+    session = broker.sessions["c"]
+    assert session.connection is None
+    assert session.holder() is connection
+    broker.regrant(session, Open("a"))
+    store.catch_up()
+    assert kinds(said(connection)) == ["Connack"]
+    send(connection, Publish("b", b"", qos=1, packet_identifier=1), Publish("a", b"", qos=1, packet_identifier=2))
+    broker.flush(0.0)
+    store.catch_up()
+    assert [each.reason for each in said(connection)] == [
+        ReasonCode.NOT_AUTHORIZED,
+        ReasonCode.NO_MATCHING_SUBSCRIBERS,
+    ]
+    subscribe(connection, "#")
+    to_all(broker, 0)
+    assert payloads(connection) == [b"a"]
 
 
 @pytest.mark.parametrize("here", [False, True])

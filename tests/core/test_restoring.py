@@ -321,6 +321,18 @@ def test_retained_messages() -> None:
     assert kept.deleted() == {RETAINED: [33, 32, 31]}
 
 
+def test_authors_of_retained_messages() -> None:
+    kept = Kept()
+    for row, topic in enumerate("ab", 31):
+        author = kept.restorer.author("user:ann", "c", ("r",))
+        kept.restorer.retained(row, message(topic, b"1", 1, True), author)
+    kept.restorer.retained(33, message("c", b"1", 1, True))
+    found = [each for each in kept.restore().retained.authored() if each is not None]
+    assert [topic for _, topic in found] == ["a", "b"]
+    assert found[0][0] is found[1][0]
+    assert (found[0][0].principal, found[0][0].client_identifier, found[0][0].roles) == ("user:ann", "c", ("r",))
+
+
 def test_new_numbers_follow_the_old_ones() -> None:
     kept = Kept()
     broker = kept.restore()

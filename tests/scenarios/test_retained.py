@@ -261,3 +261,21 @@ async def test_a_walk_past_many_that_do_not_match_comes_to_its_end(door: Door) -
     door.server.broker.retained.set(ApplicationMessage("many/last/yes", b"found", retain=True))
     await reader.subscribe("many/+/yes")
     assert texts([await reader.message()]) == [("many/last/yes", b"found")]
+
+
+async def test_what_its_author_may_retain_no_more_is_not_there(door: Door, version: int) -> None:
+    publisher = await door.connect("author", version)
+    other = await door.connect("other", version)
+    for topic in ("a/1", "a/2", "b"):
+        await publisher.publish(topic, b"x", qos=1, retain=True)
+    await other.publish("a/3", b"x", qos=1, retain=True)
+    assert door.server is not None
+    core = door.server.broker
+    core.audit_retained(lambda author, topic: author.client_identifier != "author" or topic == "b", trio.current_time())
+    await publisher.publish("c", b"", qos=1)  # has the broker look at what is due
+    while core.audit is not None:  # noqa: ASYNC110 - the core has no Events
+        await trio.sleep(0.01)
+    subscriber = await door.connect("s", version)
+    await subscriber.subscribe("#")
+    assert sorted(texts(await subscriber.messages(2))) == [("a/3", b"x"), ("b", b"x")]
+    await subscriber.quiet()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.core.journal import MESSAGES, QUEUED, SESSIONS, Journal, Queued
 from broker.core.limits import Limits
 from broker.core.message import NEVER, ApplicationMessage
+from broker.core.retained import Author
 from broker.core.session import Session
 from broker.core.stats import Stats
 from broker.core.subscriptions import Delivery, ShareGroup, SubscriptionTree
@@ -67,6 +68,7 @@ class Kept:
         self.waits: dict[int, tuple[list[int], list[int], list[int]]] = {}
         self.was_sent: dict[int, list[Queued]] = {}
         self.retained_messages: dict[str, tuple[int, ApplicationMessage]] = {}
+        self.authors: dict[str, Author] = {}  # of retained messages
         self.lost: list[tuple[int, int]] = []
         self.last: list[int] = []
 
@@ -87,8 +89,13 @@ class Kept:
     def sent(self, number: int, entries: list[Queued]) -> None:
         self.was_sent[number] = entries
 
-    def retained(self, row: int, kept: ApplicationMessage) -> None:
+    def author(self, *fields: Any) -> Author:
+        return Author(*fields)
+
+    def retained(self, row: int, kept: ApplicationMessage, author: Author | None = None) -> None:
         self.retained_messages[kept.topic] = row, kept
+        if author is not None:
+            self.authors[kept.topic] = author
 
     def shared(self, counts: dict[int, int]) -> None:
         self.journal.shared = counts

@@ -5,14 +5,27 @@ from __future__ import annotations
 import contextlib
 import math
 from struct import pack
+from typing import Any
 from zlib import crc32
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS, SUBSCRIPTIONS, TABLES, Exchange, Queued
+from broker.core.journal import (
+    EXCHANGES,
+    MESSAGES,
+    QUEUED,
+    RETAINED,
+    SESSIONS,
+    SUBSCRIPTIONS,
+    TABLES,
+    Exchange,
+    Queued,
+    RetainedRow,
+)
 from broker.core.message import ApplicationMessage
+from broker.core.retained import Author
 from broker.core.subscriptions import ShareGroup, Subscription
 from broker.packets.types import Will
 from broker.store.records import (
@@ -28,12 +41,13 @@ from broker.store.records import (
     encode_exchange,
     encode_message,
     encode_queued,
+    encode_retained,
     encode_session,
     encode_subscription,
     split_queued,
 )
 from tests.store.parts import delivery, entry, message, session
-from tests.store.stores import sealed
+from tests.store.stores import packed, sealed
 
 NUMBERS = st.integers(1, 2**40)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -57,8 +71,36 @@ def test_a_message(
     offset: float,
 ) -> None:
     given = ApplicationMessage(topic, b"\x30\x00" + payload, 2, qos, retain, forwarded, expires_at)
-    found = decode_message(table, row, encode_message(table, row, given, offset))
-    assert found == (topic, payload, qos, retain, forwarded, expires_at + offset)
+    fields = (topic, payload, qos, retain, forwarded, expires_at + offset)
+    if table == MESSAGES:
+        assert decode_message(table, row, encode_message(row, given, offset)) == (*fields, None)
+        return
+    assert decode_message(table, row, encode_retained(row, RetainedRow(given), offset)) == (*fields, None)
+    author = Author(topic, payload.hex(), ("one", "two")[:qos])
+    found = decode_message(table, row, encode_retained(row, RetainedRow(given, author), offset))
+    assert found == (*fields, (author.principal, author.client_identifier, author.roles))
+
+
+@pytest.mark.parametrize(
+    ("author", "retained", "waiting"),
+    [
+        ([], True, True),
+        ([["user:ann", "c", []]], True, False),
+        ([["user:ann", "c", ["r"]], 1], False, False),
+        (["user:ann"], False, False),
+        ([["user:ann", "c"]], False, False),
+        ([["user:ann", "c", [1]]], False, False),
+        ([None], False, False),
+    ],
+)
+def test_an_author_may_stand_with_a_retained_message(author: list[Any], retained: bool, waiting: bool) -> None:
+    for table, good in ((RETAINED, retained), (MESSAGES, waiting)):
+        record = packed(table, 7, "a", b"x", 1, True, b"", None, *author)
+        if good:
+            assert decode_message(table, 7, record).author == (("user:ann", "c", ()) if author else None)
+        else:
+            with pytest.raises(DamagedRecord):
+                decode_message(table, 7, record)
 
 
 @given(
@@ -161,10 +203,10 @@ def one_of_each() -> list[tuple[int, bytes]]:
     return [
         (SESSIONS, encode_session(7, receiver, 0.0)),
         (SUBSCRIPTIONS, encode_subscription(7, Subscription(receiver, "a", "", 1))),
-        (MESSAGES, encode_message(MESSAGES, 7, sent, 0.0)),
+        (MESSAGES, encode_message(7, sent, 0.0)),
         (QUEUED, encode_queued(7, queued)),
         (EXCHANGES, encode_exchange(7, Exchange(receiver, 9, True))),
-        (RETAINED, encode_message(RETAINED, 7, sent, 0.0)),
+        (RETAINED, encode_retained(7, RetainedRow(sent, Author("user:ann", "c", ("r",))), 0.0)),
     ]
 
 

@@ -15,7 +15,7 @@ from broker.packets.types import Properties
 from broker.store.folder import StoreError
 from broker.store.inspection import locate
 from broker.store.telling import export, info
-from tests.store.stores import MESSAGES, QUEUED, RETAINED, SESSIONS, STORE_TIME, Builder, build, flip
+from tests.store.stores import MESSAGES, QUEUED, RETAINED, SESSIONS, STORE_TIME, Builder, build, flip, packed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +109,16 @@ def test_properties_and_expiry(tmp_path: Path) -> None:
     }
     assert first["expires_at"] == STORE_TIME + 5
     assert second["properties_base64"] == "mQ=="
+
+
+def test_the_author_of_a_retained_message_is_told(builder: Builder, tmp_path: Path) -> None:
+    row = builder.number(RETAINED)
+    builder.add(RETAINED, packed(RETAINED, row, "r", b"x", 1, True, b"", None, ["user:ann", "c", ["role"]]))
+    builder.close()
+    told = {each["topic"]: each for each in export(locate(tmp_path / "data")) if each["type"] == "retained"}
+    assert told["r"]["author"] == {"principal": "user:ann", "client_identifier": "c", "roles": ("role",)}
+    assert [topic for topic, each in told.items() if "author" in each] == ["r"]
+    assert len(told) > 1
 
 
 def test_what_belongs_to_ended_sessions_is_not_told(builder: Builder, tmp_path: Path) -> None:
