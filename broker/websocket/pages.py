@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 HEALTH: Final = "/healthz"
 HOME: Final = "/"
 
+TEXT: Final = "text/plain; charset=utf-8"
+HTML: Final = "text/html; charset=utf-8"
+
 UPGRADE_REQUIRED: Final = (("Upgrade", "websocket"), ("Connection", "Upgrade"))  # what a 426 must say
 
 SECURITY: Final = (
@@ -50,7 +53,7 @@ client.on("connect", () =&gt; {{
 }});
 client.on("message", (topic, payload) =&gt; console.log(topic, payload.toString()));
 </pre>
-</body>
+{note}</body>
 </html>
 """
 
@@ -70,7 +73,7 @@ class HttpRequest:
 def answer(
     status: int,
     body: str,
-    media: str = "text/plain; charset=utf-8",
+    media: str = TEXT,
     headers: Sequence[tuple[str, str]] = (),
     head: bool = False,
 ) -> bytes:
@@ -99,18 +102,25 @@ def strict_transport(host: str, secure: bool) -> Sequence[tuple[str, str]]:
 def respond(request: HttpRequest, paths: Sequence[str], secure: bool = False) -> bytes:
     """The answer to a request that is no WebSocket handshake; `paths` are those of the WebSocket endpoint."""
     strict = strict_transport(request.headers.get("host", ""), secure)
-    head = request.method == "HEAD"
+    status, text, media, headers = content(request, paths, secure)
+    return answer(status, text, media, headers=(*headers, *strict), head=request.method == "HEAD")
+
+
+def content(
+    request: HttpRequest, paths: Sequence[str], secure: bool = False, note: str = ""
+) -> tuple[int, str, str, Sequence[tuple[str, str]]]:
+    """What `respond` answers: status, body, media type, header fields. The page for people also says the `note`."""
     if request.path not in (HOME, HEALTH) and request.path not in paths:
-        return answer(404, "There is nothing here.\n", headers=strict, head=head)
+        return 404, "There is nothing here.\n", TEXT, ()
     if request.method not in ("GET", "HEAD"):
-        return answer(405, "Only GET and HEAD are answered here.\n", headers=[("Allow", "GET, HEAD"), *strict])
+        return 405, "Only GET and HEAD are answered here.\n", TEXT, (("Allow", "GET, HEAD"),)
     if request.path == HEALTH:
-        return answer(200, "ok\n", headers=strict, head=head)
+        return 200, "ok\n", TEXT, ()
     if request.path == HOME:
-        page = _HOME.format(url=html.escape(_url(request, paths, secure)))
-        return answer(200, page, media="text/html; charset=utf-8", headers=strict, head=head)
+        said = f"<p>{html.escape(note)}</p>\n" if note else ""
+        return 200, _HOME.format(url=html.escape(_url(request, paths, secure)), note=said), HTML, ()
     text = f"This is a WebSocket endpoint for MQTT clients: {_url(request, paths, secure)}\n"
-    return answer(426, text, headers=(*UPGRADE_REQUIRED, *strict), head=head)
+    return 426, text, TEXT, UPGRADE_REQUIRED
 
 
 def _url(request: HttpRequest, paths: Sequence[str], secure: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import h11
 import pytest
 
-from broker.websocket.pages import HttpRequest, answer, respond, strict_transport
+from broker.websocket.pages import HttpRequest, answer, content, respond, strict_transport
 
 PATHS = ("/mqtt", "/")
 
@@ -123,3 +123,10 @@ def test_a_browser_is_kept_to_tls_where_there_is_some(host: str, secure: bool, e
 
 def test_an_answer_counts_bytes_and_not_characters() -> None:
     assert read(answer(400, "é\n"))[1]["content-length"] == "3"
+
+
+def test_the_page_may_say_something_more() -> None:
+    status, page, media, _ = content(HttpRequest("GET", "/", "", {"host": "h"}), PATHS, note="<b> & more")
+    assert (status, media) == (200, "text/html; charset=utf-8")
+    assert "<p>&lt;b&gt; &amp; more</p>" in page
+    assert "<p>&lt;b" not in content(HttpRequest("GET", "/", "", {"host": "h"}), PATHS)[1]
