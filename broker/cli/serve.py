@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from broker.cli import version_text
-from broker.cli.errors import ConfigurationMistake, Failure, StoreLost
+from broker.cli.errors import FAILURE, ConfigurationMistake, Failure, StoreLost
 from broker.cli.logs import FORMATS, LEVELS, chosen_format, set_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from broker.config import Config, ListenerConfig, StoreConfig
     from broker.server import Overseer, Server
@@ -102,11 +103,48 @@ def serve(
             "--allow-anonymous goes with --bind; for listeners in a file write allow_anonymous = true there."
         )
     given = [_anonymous(bind) for bind in binds] if allow_anonymous else binds
+    with _errors_as_lines() as lines:
+        lines.wanted = (log_format or os.environ.get("BROKER_LOG__FORMAT", "").lower()) == "json"
+        config = read_config(file, given, data)
+        form = chosen_format(log_format or config.log.format, sys.stderr)
+        lines.wanted = form == "json"
+        _serve(config, form, log_level or config.log.level, file, pid_file, lambda: load_config(file, given, data))
+
+
+class _Lines:
+    """Whether errors are to be lines of the log."""
+
+    wanted = False
+
+
+@contextmanager
+def _errors_as_lines() -> Iterator[_Lines]:
+    """Where the log is in JSON, what ends the command is a line of it too, for who reads them by program."""
+    lines = _Lines()
+    try:
+        yield lines
+    except Exception as error:
+        if not lines.wanted or isinstance(error, (click.exceptions.Exit, click.Abort)):
+            raise
+        handler = set_up("info", "json")
+        try:
+            if isinstance(error, click.ClickException):
+                logging.getLogger("broker").critical(error.format_message())
+            else:
+                logging.getLogger("broker").critical("a bug has ended the broker", exc_info=error)
+        finally:
+            logging.getLogger().removeHandler(handler)
+        code = error.exit_code if isinstance(error, click.ClickException) else FAILURE
+        raise click.exceptions.Exit(code) from None
+
+
+def _serve(
+    config: Config, form: str, level: str, file: Path | None, pid_file: Path | None, reread: Callable[[], Config]
+) -> None:
     from broker.cli.overseeing import Overseer
 
-    config = read_config(file, given, data)
-    form = chosen_format(log_format or config.log.format, sys.stderr)
-    handler = set_up(log_level or config.log.level, form)
+    handler = set_up(level, form)
+    logging.captureWarnings(form == "json")
 
     def started(server: Server) -> None:
         if form == "text":
@@ -118,14 +156,10 @@ def serve(
 
     overseer = Overseer(os.environ, file, pid_file)
     try:
-        run_server(config, started, lambda: load_config(file, given, data), overseer)
-    except StoreLost as error:
-        if form != "json":
-            raise
-        logging.getLogger("broker").critical(error.message)
-        click.get_current_context().exit(error.exit_code)
+        run_server(config, started, reread, overseer)
     finally:
         overseer.close()
+        logging.captureWarnings(False)
         logging.getLogger().removeHandler(handler)
 
 

@@ -9,12 +9,23 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from broker.config.positions import Loc
+
+
+# What may be a secret in a line of a file: a user and password in a URL, and the value of a key that is called like one
+# and names no file. No setting holds a secret, but people try, and what is said goes into logs.
+_IN_URL: Final = re.compile(r"(?<=://)[^\s\"']*(?=@)")
+_OF_KEY: Final = re.compile(
+    r"(\b[\w-]*(?:password|passwd|secret|token|authorization|credential)[\w-]*\b(?<!_file)(?<!_cache)[\"']?\s*=\s*)"
+    r"(\"[^\"]*|'[^']*|[^\s,#}\]]+)",
+    re.IGNORECASE,
+)
 
 
 class Mistake(NamedTuple):
@@ -60,6 +71,17 @@ def dotted(loc: Loc) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def veiled(line: str) -> str:
+    """A line of a file, with an asterisk for each character of what may be a secret."""
+
+    def value(found: re.Match[str]) -> str:
+        first = found[2][0]
+        quote = first if first in "\"'" else ""
+        return found[1] + quote + "*" * (len(found[2]) - len(quote))
+
+    return _OF_KEY.sub(value, _IN_URL.sub(lambda found: "*" * len(found[0]), line))
 
 
 def indent(text: str) -> str:

@@ -11,7 +11,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from broker.config.errors import ConfigError, Cure, Mistake, did_you_mean, dotted, indent, nearest
+from broker.config.errors import ConfigError, Cure, Mistake, did_you_mean, dotted, indent, nearest, veiled
 from broker.config.positions import Loc, Place, line_and_column, positions
 from broker.config.settings import LISTS, SECURE_SCHEMES, TABLES, ListenerConfig, default_listeners, title
 from broker.config.table import path_of, plain
@@ -210,7 +210,7 @@ def _at(path: str, text: str, start: int, end: int, message: str) -> Mistake:
     # A tab stays a tab, so that the caret stands below its character whatever a tab's width.
     margin = "".join("\t" if character == "\t" else " " for character in source[: column - 1])
     width = max(1, min(end - begin, len(source)) - column + 1)
-    return Mistake(f"{path}:{line}:{column}", message, f"{source}\n{margin}{'^' * width}")
+    return Mistake(f"{path}:{line}:{column}", message, f"{veiled(source)}\n{margin}{'^' * width}")
 
 
 def read_document(path: Path) -> tuple[dict[str, Any], dict[Loc, FileOrigin]]:

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,7 @@ def test_a_data_folder_that_is_none(command: Command) -> None:
     ("error", "form", "code", "words"),
     [
         (StoreError("/x/store.db: it is damaged."), "text", 2, "Error: /x/store.db: it is damaged.\n"),
-        (StoreError("/x/store.db: it is damaged."), "json", 2, "Error: /x/store.db: it is damaged.\n"),
+        (StoreError("/x/store.db: it is damaged."), "json", 2, '"message": "/x/store.db: it is damaged."'),
         (
             StoreFailed("the store cannot be written"),
             "text",
@@ -155,7 +156,46 @@ def test_what_a_store_ends_the_broker_with(
     result = command("serve", "--data", "/x", "--log-format", form)
     assert result.exit_code == code
     assert words in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    (line,) = result.stderr.splitlines()
+    assert form == "text" or json.loads(line)["level"] == "critical"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-c", "/none/broker.toml"),
+        ("--bind", "tcp://0.0.0.0:0"),
+        ("--bind", "tpc://a\nb"),
+        ("--bind", "tcp://127.0.0.1:0", "--pid-file", "/none/pid"),
+        ("--bind", "tcp://127.0.0.1:0", "--data", "/dev/null/x"),
+    ],
+)
+def test_errors_are_lines_too_where_the_log_is_in_json(command: Command, words: tuple[str, ...]) -> None:
+    """Each of several lines, as pydantic's mistakes have, is one object all the same."""
+    for result in (
+        command("serve", "--log-format", "json", *words),
+        command("serve", *words, env={"BROKER_LOG__FORMAT": "JSON"}),
+    ):
+        told = [json.loads(line) for line in result.stderr.splitlines()]
+        assert result.exit_code == 2
+        assert told[-1]["level"] == "critical"
+        assert told[-1]["message"]
+    assert command("serve", "--log-format", "text", *words).stderr.splitlines()[-1][:1] != "{"
+
+
+def test_a_bug_is_a_line_too(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(*_: object, **__: object) -> None:
+        warnings.warn("an old way", DeprecationWarning, stacklevel=1)
+        raise ExceptionGroup("several", [KeyError("one"), ValueError("two\nlines")])
+
+    monkeypatch.setattr("broker.server.run", run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        result = command("serve", "--log-format", "json")
+    warned, ended = map(json.loads, result.stderr.splitlines())
+    assert "an old way" in warned["message"]
+    assert (result.exit_code, ended["level"]) == (1, "critical")
+    assert "KeyError: 'one'" in ended["exception"]
 
 
 def test_who_may_connect() -> None:

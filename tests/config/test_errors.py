@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.config.errors import ConfigError, Mistake, did_you_mean, dotted, indent, nearest, shown
+from broker.config.errors import ConfigError, Mistake, did_you_mean, dotted, indent, nearest, shown, veiled
 
 
 def test_a_mistake_with_everything() -> None:
@@ -28,6 +28,28 @@ def test_the_error_is_the_list() -> None:
 )
 def test_dotted(loc: tuple[str | int, ...], text: str) -> None:
     assert dotted(loc) == text
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('url = "http://ann:canary@host/x"', 'url = "http://**********@host/x"'),
+        ("url = 'http://ann:can@ry@host/x'", "url = 'http://**********@host/x'"),
+        ('password = "canary"', 'password = "******"'),
+        ('"Api-Token" = "canary"  # mine', '"Api-Token" = "******"  # mine'),
+        ("http = { secret='canary', url = 'x' }", "http = { secret='******', url = 'x' }"),
+        ("jwt_secret=canary", "jwt_secret=******"),
+        ('password = "canary', 'password = "******'),
+        ('password_file = "users"', 'password_file = "users"'),
+        ('key_password_file = "users"', 'key_password_file = "users"'),
+        ("password_cache = 7", "password_cache = 7"),
+        ('host = "a@b"', 'host = "a@b"'),
+        ("port = 1883", "port = 1883"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_repeated(line: str, expected: str) -> None:
+    assert veiled(line) == expected
+    assert "canary" not in veiled(line)
 
 
 def test_indent() -> None:
