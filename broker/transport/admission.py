@@ -42,22 +42,27 @@ class Admission:
         self._credit = math.inf  # connects that may come now
         self._credited_at = 0.0
 
-    def delay(self, listener: Listener, now: float) -> float:
-        """Seconds for which `listener` accepts nothing; 0 where it may, infinity until a handshake is over."""
+    def room(self, listener: Listener, most: int, now: float) -> int:
+        """How many connections `listener` may accept now, up to `most`; ask `delay` where it is none."""
         if listener.type == "unix":
-            return 0.0
+            return most
         limits = self.broker.limits
-        if 0 < limits.handshakes <= self.broker.stats.handshakes:
-            return math.inf
+        if limits.handshakes:
+            most = min(most, max(0, limits.handshakes - self.broker.stats.handshakes))
         rate = limits.connects_per_second
         if not rate:
             self._credit = math.inf
-            return 0.0
+            return most
         self._credit = min(self._credit + (now - self._credited_at) * rate, float(AT_ONCE * rate))
         self._credited_at = now
-        if self._credit >= 1.0:
-            return 0.0
-        return max((1.0 - self._credit) / rate, PAUSE)
+        return most if self._credit >= most else int(self._credit)
+
+    def delay(self) -> float:
+        """Seconds until there may be room again; infinity until a handshake is over."""
+        limits = self.broker.limits
+        if 0 < limits.handshakes <= self.broker.stats.handshakes:
+            return math.inf
+        return max((1.0 - self._credit) / limits.connects_per_second, PAUSE)
 
     def complain_of_delay(self, listener: Listener, delay: float, now: float) -> None:
         """Tell why `listener` accepts nothing, and count it."""

@@ -221,12 +221,10 @@ class Pump:
     def accept(self, listener: Listener, now: float) -> None:
         """Take new connections, many at a time."""
         failures = 0
-        for accepted in range(ACCEPTED_AT_ONCE):
-            delay = self.admission.delay(listener, now)
-            if delay:
-                if not accepted:  # somebody waits: the poller says so
-                    self._keep_waiting(listener, now, delay)
-                return
+        room = self.admission.room(listener, ACCEPTED_AT_ONCE, now)
+        if not room:
+            self._keep_waiting(listener, now)
+        while room:
             try:
                 connected, address = listener.socket.accept()
             except BlockingIOError:
@@ -237,6 +235,7 @@ class Pump:
                     self._pause_accepting(listener, now, error)
                     return
                 continue  # that one is gone before it was here
+            room -= 1
             try:
                 self._accepted(listener, connected, address, now)
             except OSError as error:
@@ -275,8 +274,9 @@ class Pump:
         if limits.websocket_ping_interval > 0 and listener.kind != MQTT:
             self._remember(now + limits.websocket_ping_interval, PING, link)
 
-    def _keep_waiting(self, listener: Listener, now: float, delay: float) -> None:
+    def _keep_waiting(self, listener: Listener, now: float) -> None:
         """Leave new connections in the backlog until they may come in."""
+        delay = self.admission.delay()
         self.admission.complain_of_delay(listener, delay, now)
         self._stop_listening(listener)
         self._at_the_door.append(listener)
@@ -288,7 +288,7 @@ class Pump:
     def _let_in(self, now: float) -> None:
         """Go on accepting where nothing speaks against it any more."""
         door = self._at_the_door
-        if now < self._knock_at or not self.accepting or self.admission.delay(door[0], now):
+        if now < self._knock_at or not self.accepting or not self.admission.room(door[0], 1, now):
             return
         last = self._last_in
         if last is not None and last in door:
