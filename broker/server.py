@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import resource
 import signal
 import socket
-import sys
 import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
@@ -32,6 +30,7 @@ from broker.packets.reasons import ProtocolError, ReasonCode
 from broker.packets.topics import check_topic_name
 from broker.store.folder import StoreFailed
 from broker.store.store import SqliteStore
+from broker.transport import memory
 from broker.transport.complaints import Complaints, log
 from broker.transport.layers import HTTP, MQTT, Layers
 from broker.transport.listeners import Listener, listen
@@ -45,12 +44,12 @@ if TYPE_CHECKING:
 
     from broker.access import Access
     from broker.config import ListenerConfig
+    from broker.core.limits import ServerLimits
     from broker.core.ports import Authenticator, Peer, Watcher
     from broker.packets.types import Properties
 
 ALPN: Final = {"tcp": ("mqtt",), "ws": ("http/1.1",), "auto": ("mqtt", "http/1.1"), "unix": ()}
 MACOS_OPEN_MAX = 10_240  # what macOS grants although it calls the limit infinite
-PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 COLLECT_AFTER = 50_000  # more new objects than freed ones before the collector looks (a guess)
 
 
@@ -89,7 +88,7 @@ class Server:
 
             self._access = Access(config)
             authenticator = self._access.authenticator
-        self.broker = Broker(config.server_limits(), authenticator, self.store, __version__)
+        self.broker = Broker(_server_limits(config), authenticator, self.store, __version__)
         self.broker.process = usage_of_process
         self.listeners: list[Listener] = []
         self._pump = Pump(self.broker)
@@ -121,7 +120,7 @@ class Server:
             now,
         )
         self._settle(now)
-        await serve_stream(stream, layers, self.broker, self._settle)
+        await serve_stream(stream, layers, self.broker, self._settle, self._pump.watermark)
 
     def publish(
         self,
@@ -186,6 +185,7 @@ class Server:
         now = trio.current_time()
         self.broker.start(now)
         self._audit(self._access, now)
+        self._pump.watch_memory(now)
         if self.store is not None:
             self.store.start(now)
             self._pump.watch(self.store.fileno(), self.store.collect)
@@ -285,10 +285,11 @@ class Server:
             _overwrite(listener.limits, wanted.build_limits())
         _overwrite(self._stream_limits, config.limits.build())
         self.broker.forget_limits()
-        server = config.server_limits()
+        server = _server_limits(config)
         for path in AT_ONCE:
             if path[0] == "server" and hasattr(server, path[-1]):
                 setattr(self.broker.limits, path[-1], getattr(server, path[-1]))
+        self._pump.watch_memory(trio.current_time())
         if access is not None:
             access.opened(pairs)
             if old is not None:
@@ -480,6 +481,14 @@ def _tls(listener: ListenerConfig) -> Tls | None:
     )
 
 
+def _server_limits(config: Config) -> ServerLimits:
+    """`[server]`, with what only the machine knows."""
+    limits = config.server_limits()
+    if limits.memory is None:
+        limits.memory = memory.of_control_group()
+    return limits
+
+
 def _store(config: Config) -> SqliteStore | None:
     """The store that the configuration wants, not yet opened."""
     wanted = config.store
@@ -494,11 +503,7 @@ def _tell_progress(done: int, total: int) -> None:
 
 def usage_of_process() -> tuple[float, int]:
     """CPU seconds of this process, user and system, and its resident bytes: 0 where only their peak is told."""
-    resident = 0
-    if sys.platform == "linux":
-        with suppress(OSError), open("/proc/self/statm", "rb") as file:
-            resident = int(file.read().split()[1]) * PAGE
-    return time.process_time(), resident
+    return time.process_time(), memory.resident()
 
 
 def _raise_file_limit() -> None:

@@ -346,9 +346,8 @@ class ServerConfig(Table):
     memory: kinds.OptionalSize = Field(
         default=_SERVER.memory,
         ge=0,
-        description="Memory of the process (its resident bytes, known on Linux) above which publishers are not read and "
-        "nobody gets a new Session (0x89 Server busy); 0 = no bound; when not set, 80 % of what the control group allows "
-        "(a container, a unit of systemd).",
+        description="Resident memory (Linux) above which publishers are not read and new Sessions refused with 0x89 "
+        "Server busy; 0 = no bound; when not set, 80 % of what the control group allows.",
         examples=["1GiB"],
     )
     topic_cache: Count = Field(default=_SERVER.topic_cache, ge=1, description="Topics whose receivers are remembered.")

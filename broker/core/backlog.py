@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class Backlog:
     """A bounded queue of (message, Delivery). Keys are topics under `latest`, else numbers."""
 
-    __slots__ = ("_bytes", "_entries", "_number", "maximum_bytes", "maximum_messages")
+    __slots__ = ("_entries", "_number", "bytes", "maximum_bytes", "maximum_messages")
 
     def __init__(self, maximum_messages: int, maximum_bytes: int) -> None:
         self._entries: OrderedDict[str | int, tuple[ApplicationMessage, Delivery]] = OrderedDict()
-        self._bytes = 0
+        self.bytes = 0  # of the messages
         self._number = 0
         self.maximum_messages = maximum_messages
         self.maximum_bytes = maximum_bytes
@@ -40,15 +40,15 @@ class Backlog:
             key = message.topic
             old = self._entries.get(key)
             if old is not None:
-                self._bytes -= old[0].size
+                self.bytes -= old[0].size
                 dropped = 1
         else:
             self._number += 1
             key = self._number
         self._entries[key] = (message, delivery)
-        self._bytes += message.size
+        self.bytes += message.size
         while len(self._entries) > self.maximum_messages or (
-            self._bytes > self.maximum_bytes and len(self._entries) > 1
+            self.bytes > self.maximum_bytes and len(self._entries) > 1
         ):
             self.pop()
             dropped += 1
@@ -57,5 +57,5 @@ class Backlog:
     def pop(self) -> tuple[ApplicationMessage, Delivery]:
         """The oldest."""
         _, entry = self._entries.popitem(last=False)
-        self._bytes -= entry[0].size
+        self.bytes -= entry[0].size
         return entry

@@ -101,6 +101,7 @@ class Broker:
         self.takeovers = Takeovers(self.limits)
         self.sys_topics = SysTopics(self)
         self._shutting_down = False
+        self.memory_full = False  # as the transport finds it: nobody gets a new Session
 
     # -- The transport
 
@@ -218,6 +219,8 @@ class Broker:
             return Refusal(ReasonCode.NOT_AUTHORIZED, "the Session belongs to somebody else")
         if session is None and len(self.sessions) >= self.limits.sessions:
             return Refusal(ReasonCode.QUOTA_EXCEEDED, "too many Sessions")
+        if session is None and self.memory_full:  # who has one may take what waits in it
+            return Refusal(ReasonCode.SERVER_BUSY, "too much memory is in use")
         if not assigned and self.flapping.banned(identifier, principal, connection.peer.address, now):
             return self._banned(connection, identifier)
         journal = self.journal

@@ -128,8 +128,8 @@ class ServerLimits:
         self.flapping_window = 60.0  # seconds
         self.flapping_ban = 300.0  # seconds
         self.takeover_storm = 10  # takeovers of a Session in a minute from which on it is named; 0 = never
-        # Resident bytes of the process, above which nobody gets a new Session and publishers are not read; 0 = no bound,
-        # None = what the control group of the process suggests.
+        # Resident bytes of the process; above them publishers are not read and nobody gets a new Session. 0 = no bound,
+        # None = as the control group suggests.
         self.memory: int | None = None
         self.topic_cache = 16_384  # topics whose delivery plan is remembered
         self.sys_interval = 10.0  # seconds between updates of $SYS/broker/#; 0 = none

@@ -70,6 +70,11 @@ class SysTopics:
         self._published["store/state"] = state
         self._publish("store/state", state, now)
 
+    def tell_memory(self, state: str, now: float) -> None:
+        """Publish whether the process is within `server.memory`: "ok" or "full", when it changes too."""
+        self._published["process/memory/state"] = state
+        self._publish("process/memory/state", state, now)
+
     def _publish(self, topic: str, value: str, now: float) -> None:
         self._broker.publish(ApplicationMessage(ROOT + topic, value.encode(), 0, 0, True), None, now)
 
@@ -114,6 +119,8 @@ class SysTopics:
         if broker.journal is not None:
             result["store/state"] = "full" if broker.journal.full else "ok"
             result["store/commits"] = str(broker.journal.committed)
+        if broker.limits.memory:
+            result["process/memory/state"] = "full" if broker.memory_full else "ok"
         result.update(_counters(total))
         for name, each in stats.by_transport.items():
             prefix = f"transport/{name}/"

@@ -30,6 +30,7 @@ from broker.transport.layers import MQTT, Layers
 from broker.transport.link import LINGER, Link
 from broker.transport.listeners import Listener
 from broker.transport.poller import READ, WRITE, Poller
+from broker.transport.watermark import UNSAFE, Watermark, publishes
 
 if TYPE_CHECKING:
     import socket
@@ -45,7 +46,6 @@ READY_AT_ONCE: Final = 256  # sockets in one round; room for more would be made 
 CHECKPOINT: Final = 0.005  # seconds of traffic, and then a look, that other Trio tasks wait; ten times it was no faster
 ACCEPTED_AT_ONCE: Final = 16  # then those that came before have their turn
 ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when file descriptors have run out
-UNSAFE: Final = 32 * 1024 * 1024  # bytes of messages not yet committed; above it publishers are not read (a guess)
 WATERMARK_LOOK: Final = 0.05  # seconds between two looks at the bytes that slow readers hold
 
 # Kinds in the pump's own deadlines
@@ -56,6 +56,7 @@ ACCEPT_AGAIN: Final = 3
 WATERMARK: Final = 4
 KNOCK: Final = 5
 RESTED: Final = 6
+MEMORY: Final = 7
 
 _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 
@@ -75,7 +76,9 @@ class Pump:
         self.admission = Admission(broker, self.complaints)
         self.accepting = True
         self.deadlines = Deadlines()
-        self._watching = False  # a look at the watermark is due
+        self.watermark = Watermark(broker, self.complaints, self.watch_slow_readers)
+        self._watching = False  # a look at it is due
+        self._watching_memory = False
         self._held_back: list[Link] = []  # publishers that are not read while slow readers hold too much
         self._nursery: trio.Nursery | None = None
         self._link_closed = trio.Event()
@@ -167,8 +170,7 @@ class Pump:
         if self._at_the_door:
             self._let_in(now)
         if not self._watching and broker.unsafe_bytes() > UNSAFE:
-            self._watching = True
-            self._remember(now, WATERMARK, self)
+            self.watch_slow_readers(now)
 
     def _arrived(self, link: Link, now: float) -> None:
         """Its CONNACK has left."""
@@ -334,9 +336,19 @@ class Pump:
         if not link.stall_due:
             link.stall_due = True
             self._remember(self.now + link.layers.limits.write_stall_timeout, STALLED, link)
+        self.watch_slow_readers(self.now)
+
+    def watch_slow_readers(self, now: float) -> None:
+        """Look soon whether publishers may still be read, and from then on as long as there is anything to look at."""
         if not self._watching:
             self._watching = True
-            self._remember(self.now + WATERMARK_LOOK, WATERMARK, self)
+            self._remember(now + WATERMARK_LOOK, WATERMARK, self)
+
+    def watch_memory(self, now: float) -> None:
+        """Look at the memory of the process from now on, where there is a bound to it."""
+        if self.broker.limits.memory and not self._watching_memory:
+            self._watching_memory = True
+            self._remember(now, MEMORY, self)
 
     def linger(self, link: Link) -> None:
         self._remember(self.now + LINGER, LINGERING, link)
@@ -407,6 +419,11 @@ class Pump:
         for _, kind, subject in self.deadlines.due(now):
             if kind == WATERMARK:
                 self._look_at_watermark(now)
+            elif kind == MEMORY:
+                delay = self.watermark.look_at_memory(now)
+                self._watching_memory = delay > 0
+                if delay:
+                    self._remember(now + delay, MEMORY, self)
             elif kind == ACCEPT_AGAIN:
                 assert isinstance(subject, Listener)
                 if self.accepting:
@@ -450,30 +467,22 @@ class Pump:
 
     def _look_at_watermark(self, now: float) -> None:
         """While slow readers hold more than the broker may buffer, those who publish are not read."""
-        held = sum([link.layers.outbox.size for link in self.stalled])
-        most = self.broker.limits.buffered_bytes
-        unsafe = self.broker.unsafe_bytes()
-        if held > most or unsafe > UNSAFE:
-            if not self._held_back:
-                why = f"slow readers hold {held} bytes (server.buffered_bytes is {most})"
-                if held <= most:
-                    why = f"{unsafe} bytes wait to be written to the disk"
-                self.complaints.complain(now, logging.WARNING, "watermark", f"{why}: publishers wait")
+        again = self.watermark.look([link.layers for link in self.stalled], now)
+        if self.watermark.above:
             for link in self.links.values():
-                if not link.paused and not link.shut and link.layers.connection.last_published > now - 1.0:
+                if not link.paused and not link.shut and publishes(link.layers, now):
                     link.pause()
                     self._held_back.append(link)
-        elif self._held_back and held < most // 2 and unsafe < UNSAFE // 2:
+            for link in self._held_back:
+                link.layers.connection.last_received = now  # it is not silent: its Keep Alive would run out unread
+        elif self._held_back:
             for link in self._held_back:
                 if not link.closed:
                     link.resume()
             self._held_back.clear()
-        for link in self._held_back:
-            link.layers.connection.last_received = now  # it is not silent: its Keep Alive would run out unread
-        if self.stalled or self._held_back or unsafe > UNSAFE // 2:
+        self._watching = again
+        if again:
             self._remember(now + WATERMARK_LOOK, WATERMARK, self)
-        else:
-            self._watching = False
 
     # -- The end
 

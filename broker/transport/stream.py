@@ -14,6 +14,7 @@ from broker.core.connection import AWAITING_CONNECT
 from broker.core.limits import LENIENT
 from broker.packets.reasons import ReasonCode
 from broker.transport.complaints import log
+from broker.transport.watermark import Watermark, publishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 READ_BYTES = 64 * 1024
 WRITE_BYTES = 16 * 1024  # at a time: each has the write stall timeout to leave
 LINGER = 2.0  # seconds for the peer to close after us
+HELD_BACK = 0.5  # seconds between two looks at a publisher that is not read
 
 
 class StreamLink:
@@ -42,18 +44,23 @@ class StreamLink:
 
 
 async def serve_stream(
-    stream: trio.abc.Stream, layers: Layers, broker: Broker, settle: Callable[[float], None]
+    stream: trio.abc.Stream,
+    layers: Layers,
+    broker: Broker,
+    settle: Callable[[float], None],
+    watermark: Watermark,
 ) -> None:
     """Serve one Network Connection until it ends, and close the stream.
 
-    `settle(now)` is called after each step: it flushes the broker and wakes the ticker.
+    `settle(now)` is called after each step: it flushes the broker and wakes the ticker. A publisher is not read while
+    it is above `watermark`.
     """
     link = StreamLink(layers)
     connection = layers.connection
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_read, stream, link, settle, nursery.cancel_scope)
-            await _write(stream, link, settle)
+            nursery.start_soon(_read, stream, link, settle, watermark, nursery.cancel_scope)
+            await _write(stream, link, settle, watermark)
             if not layers.peer_is_done:
                 # As a link does: let the peer read our last words, and close.
                 if isinstance(stream, trio.abc.HalfCloseableStream):
@@ -68,6 +75,7 @@ async def serve_stream(
             connection.lost(now, "the server stopped")  # where that is why we are here
         except Exception as error:
             _bug(layers, error, now)
+        watermark.writing.pop(layers, None)
         layers.outbox.sink = None
         layers.outbox.clear()
         layers.close()
@@ -77,13 +85,19 @@ async def serve_stream(
 
 
 async def _read(
-    stream: trio.abc.Stream, link: StreamLink, settle: Callable[[float], None], done: trio.CancelScope
+    stream: trio.abc.Stream,
+    link: StreamLink,
+    settle: Callable[[float], None],
+    watermark: Watermark,
+    done: trio.CancelScope,
 ) -> None:
     layers = link.layers
     connection = layers.connection
     rates = layers.rates
     try:
         while True:
+            if watermark.above and publishes(layers, trio.current_time()):
+                await _hold_back(link, watermark)
             data = await stream.receive_some(READ_BYTES if rates is None else rates.room)
             now = trio.current_time()
             if not data:
@@ -131,7 +145,19 @@ async def _rest(link: StreamLink, rates: Rates) -> None:
             await link.noticed.wait()
 
 
-async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[float], None]) -> None:
+async def _hold_back(link: StreamLink, watermark: Watermark) -> None:
+    """Do not read before it is no longer above the watermark, unless the connection ends."""
+    connection = link.layers.connection
+    lowered = watermark.lowered
+    while not lowered.is_set() and not connection.ended:
+        connection.last_received = trio.current_time()  # it is not silent: its Keep Alive would run out unread
+        with trio.move_on_after(HELD_BACK):
+            await lowered.wait()
+
+
+async def _write(
+    stream: trio.abc.Stream, link: StreamLink, settle: Callable[[float], None], watermark: Watermark
+) -> None:
     """Write what the outbox holds until the connection is over and everything is said."""
     layers = link.layers
     connection = layers.connection
@@ -154,6 +180,8 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
                 pinged = trio.current_time()
             continue
         unsent = memoryview(data)
+        watermark.writing[layers] = None
+        watermark.watch(trio.current_time())
         try:
             for start in range(0, len(data), WRITE_BYTES):
                 with trio.fail_after(stall):
@@ -171,6 +199,7 @@ async def _write(stream: trio.abc.Stream, link: StreamLink, settle: Callable[[fl
             settle(now)
             return
         outbox.sent()
+        watermark.writing.pop(layers, None)
         if lenient and layers.websocket and trio.current_time() - max(connection.last_received, pinged) >= ping:
             layers.ping()  # its Pong is wanted, whatever we send
             pinged = trio.current_time()

@@ -22,7 +22,7 @@ def drained(backlog: Backlog) -> list[tuple[str, bytes]]:
         one, delivery = backlog.pop()
         assert delivery is DELIVERY
         result.append((one.topic, one.payload))
-    assert backlog._bytes == 0
+    assert backlog.bytes == 0
     return result
 
 
@@ -80,5 +80,5 @@ def test_nothing_is_lost_unsaid(adds: list[tuple[str, int, str]]) -> None:
     for topic, size, policy in adds:
         dropped += backlog.add(message(topic, bytes(size)), DELIVERY, policy)
         assert len(backlog) <= 4
-        assert backlog._bytes <= 400 or len(backlog) == 1
+        assert backlog.bytes <= 400 or len(backlog) == 1
     assert len(drained(backlog)) + dropped == len(adds)

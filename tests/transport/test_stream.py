@@ -14,10 +14,12 @@ from broker.core.ports import Peer, Refusal
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import Connack, Connect, Disconnect, Pingreq, Will
+from broker.transport.complaints import Complaints
 from broker.transport.layers import HTTP, MQTT, Layers
 from broker.transport.stream import LINGER, WRITE_BYTES, serve_stream
+from broker.transport.watermark import Watermark, held_by
 from broker.websocket.frames import BINARY, CLOSE, PING, close_frame
-from tests.core.parts import Disorder, limits, new_broker
+from tests.core.parts import Disorder, limits, message, new_broker
 from tests.statements import statement
 from tests.transport.parts import (
     UPGRADE,
@@ -30,6 +32,7 @@ from tests.transport.parts import (
     names,
     packets,
     publish,
+    soon,
     subscribe,
 )
 
@@ -50,6 +53,8 @@ class Door:
         self.broker = new_broker()
         self.nursery = nursery
         self.limits = limits()
+        self.looks = 0  # that were asked for, at the watermark
+        self.watermark = Watermark(self.broker, Complaints(), self.watch)
         self.served = 0  # streams that have ended
         self.newest = trio.CancelScope()  # of the newest stream
 
@@ -67,7 +72,7 @@ class Door:
 
         async def run() -> None:
             with scope:
-                await serve_stream(stream, layers, self.broker, self.settle)
+                await serve_stream(stream, layers, self.broker, self.settle, self.watermark)
             self.served += 1
 
         self.nursery.start_soon(run)
@@ -494,3 +499,84 @@ async def test_an_authenticator_that_never_answers_is_given_up(door: Door, autoj
     assert door.served == 1
     assert not door.broker.connections
     assert connection.ended
+
+
+@statement("MQTT5-3.1.2-22", "MQTT311-3.1.2-24")
+async def test_a_publisher_is_not_read_above_the_watermark(door: Door, autojump_clock: MockClock) -> None:
+    reader, _ = await door.connected("r")
+    await reader.send(subscribe("a"))
+    await reader.expect("Suback")
+    client, connection = await door.open()
+    await client.send(connect("p", keep_alive=1) + publish("a", b"1"))
+    await client.expect("Connack")
+    await reader.expect("Publish")
+    door.watermark.above = True
+    await client.send(publish("a", b"2"))
+    await reader.expect("Publish")  # it was being read already
+    await client.send(publish("a", b"3") + PINGREQ)
+    with trio.move_on_after(20.0):
+        await client.read()
+        raise AssertionError("it was read")
+    assert not connection.ended, "and is not silent"
+    door.watermark.above = False
+    door.watermark.lowered.set()
+    await client.expect("Pingresp")
+    await reader.expect("Publish")
+
+
+async def test_the_end_comes_above_the_watermark_too(door: Door, autojump_clock: MockClock) -> None:
+    client, connection = await door.connected("p")
+    door.watermark.above = True
+    await client.send(publish("a"))
+    await settled()
+    await client.send(publish("a"))
+    connection.end(ReasonCode.SESSION_TAKEN_OVER, "somebody else", trio.current_time())
+    door.settle(trio.current_time())
+    start = trio.current_time()
+    assert names(await client.end()) == ["Disconnect"]
+    await client.stream.aclose()
+    await soon(lambda: door.served == 1)
+    assert trio.current_time() - start < 1.0
+
+
+async def test_what_a_stream_has_not_taken_counts(door: Door, autojump_clock: MockClock) -> None:
+    pipe, theirs = trio.testing.lockstep_stream_pair()
+    connection = await door.serve(theirs, MQTT)
+    await pipe.send_all(connect("slow"))
+    assert names(bytes(await pipe.receive_some(100_000))) == ["Connack"]
+    await settled()
+    assert not door.watermark.writing
+    looks = door.looks
+    connection.outbox.put(publish("a", bytes(1000)))
+    door.settle(trio.current_time())
+    await settled()
+    assert [held_by(layers) for layers in door.watermark.writing] == [connection.outbox.size]
+    assert door.looks == looks + 1, "the pump is asked to look"
+    await pipe.receive_some(100_000)
+    await settled()
+    assert not door.watermark.writing
+    connection.outbox.put(publish("a", bytes(1000)))
+    door.settle(trio.current_time())
+    await settled()
+    door.newest.cancel()
+    await settled()
+    assert not door.watermark.writing
+
+
+async def test_who_sends_too_fast_is_read_later(door: Door, autojump_clock: MockClock) -> None:
+    door.limits = limits(messages_per_second=10)
+    client, connection = await door.connected("p")
+    start = trio.current_time()
+    await client.send(publish("a") * 30 + PINGREQ)
+    await client.send(PINGREQ)
+    await client.expect("Pingresp", "Pingresp")
+    assert trio.current_time() - start == pytest.approx(2.0, abs=0.1)
+    await client.send(publish("a") * 1000)
+    await settled()
+    start = trio.current_time()
+    connection.end(ReasonCode.SESSION_TAKEN_OVER, "somebody else", start)
+    door.settle(start)
+    assert names(await client.end()) == ["Disconnect"]
+    await client.stream.aclose()
+    await soon(lambda: door.served == 1)
+    assert trio.current_time() - start < 1.0, "the end waits for nothing"
