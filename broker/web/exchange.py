@@ -38,7 +38,7 @@ BUFFERED: Final = 64 * 1024  # bytes of a body above which the peer waits
 BODY_SILENCE: Final = 10.0  # seconds within which more of a body has to come
 BODY_WHOLE: Final = 120.0  # seconds within which all of it has to
 
-_OWN: Final = frozenset((b"connection", b"date", b"keep-alive", b"transfer-encoding", b"upgrade"))  # ours to say
+_OWN: Final = frozenset((b"connection", b"date", b"keep-alive", b"transfer-encoding"))  # ours to say
 _SECURITY: Final = tuple((name.lower().encode(), value.encode()) for name, value in SECURITY)
 _PHRASES: Final = {each.value: each.phrase for each in HTTPStatus}
 _CLOSE: Final = (b"connection", b"close")
@@ -282,6 +282,8 @@ class Exchange:
         said = {name for name, _ in headers}
         headers += [(name, value) for name, value in _SECURITY if name not in said]
         headers += [(name.lower().encode(), value.encode()) for name, value in self._strict()]
+        if b"upgrade" in said:  # of a 426: RFC 9110 section 7.8
+            headers.append((b"connection", b"upgrade"))
         if self._last:
             headers.append(_CLOSE)
         status = int(message["status"])
