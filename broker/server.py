@@ -119,6 +119,7 @@ class Server:
             True,
             now,
         )
+        layers.service, layers.settle = self._pump.http, self._pump.settle
         self._settle(now)
         await serve_stream(stream, layers, self.broker, self._settle, self._pump.watermark)
 

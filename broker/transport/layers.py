@@ -14,6 +14,7 @@ from broker.core.connection import CONNECTED
 from broker.core.limits import LENIENT
 from broker.core.ports import Peer
 from broker.packets.reasons import ReasonCode
+from broker.transport.http import HttpLine
 from broker.transport.proxy import KNOWN, ProxyReader
 from broker.transport.proxy import READING as PROXY_READING
 from broker.transport.rates import Rates, rates_of
@@ -31,9 +32,12 @@ from broker.websocket.handshake import READING, REFUSED, UPGRADED, HttpDoor
 from broker.websocket.pages import answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.core.broker import Broker
     from broker.core.limits import Limits
     from broker.transport.admission import Place
+    from broker.transport.http import Door, HttpService
     from broker.transport.tls import Tls
     from broker.websocket.deflate import Deflater
     from broker.websocket.forwarded import Networks
@@ -93,6 +97,10 @@ class Layers:
             kind == MQTT and tls is None and not proxy_protocol
         )  # nothing but MQTT: the outbox goes out as it is
         self._deaf = False  # what comes is no longer looked at
+        self.service: HttpService | None = None  # answers plain HTTP; without it a page of ours does
+        self.settle: Callable[[], None] = _nothing  # what a task has put out leaves
+        self.door: Door | None = None
+        self.line: HttpLine | None = None  # of plain HTTP that `service` answers
         if tls is not None and kind != AUTO:
             self._begin_tls(tls)
         self._http_is_due = kind == HTTP
@@ -123,7 +131,7 @@ class Layers:
             data = self._decrypt(tls, data, now)
             if data:
                 self._receive(data, now)
-            if tls.closed and not self.connection.ended:
+            if tls.closed and not (self._eof or (self.connection.ended and self.line is None)):
                 self.eof(now)
         else:
             self._receive(data, now)
@@ -155,6 +163,9 @@ class Layers:
             self._receive_frames(data, now)
         elif self._http is not None:
             self._receive_http(data, now)
+        elif self.line is not None:
+            if self.line.application is not None:
+                self.line.application.receive(data)
         elif not self._deaf:
             self._receive_first(data, now)
 
@@ -174,10 +185,15 @@ class Layers:
         """The peer will send no more: what it has sent is processed, the connection is over."""
         self._eof = self.connection.peer_is_done = True
         self.connection.lost(now, reason)
+        if self.line is not None and self.line.application is not None:
+            self.line.application.eof()
         self.outbox.touch()
 
     def close(self) -> None:
         """The door has closed."""
+        self.door = None
+        if self.line is not None:
+            self.line.gone()
         if self.place is not None:
             self.place.leave()
 
@@ -295,9 +311,29 @@ class Layers:
         elif http.outcome == REFUSED:
             self._control += http.response
             connection.lost(now, f"HTTP request refused: {http.reason}")
-        else:
+        elif self.service is None:
             self._control += http.respond()
             connection.lost(now, "plain HTTP request answered")
+        else:
+            connection.lost(now, "plain HTTP request")
+            self._serve(http, self.service)
+
+    def _serve(self, http: HttpDoor, service: HttpService) -> None:
+        """Have a plain HTTP request answered, and those that follow it."""
+        peer = self.connection.peer
+        line = HttpLine(
+            self,
+            self.settle,
+            http.client_address,
+            peer.address,
+            peer.listener,
+            http.secure,
+            http.loopback,
+            self._trusted_proxies,
+        )
+        self.line = line
+        line.application = application = service(line)
+        application.receive(http.received)
 
     def _receive_frames(self, data: bytes, now: float) -> None:
         frames = self._frames
@@ -334,6 +370,16 @@ class Layers:
         self._control += ping_frame()
         self.outbox.touch()
 
+    def say(self, data: bytes) -> None:
+        """Bytes of plain HTTP."""
+        self._control += data
+        self.outbox.touch()
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is to be said, once what is there has left."""
+        return self.connection.ended and (self.line is None or self.line.over)
+
     @property
     def websocket(self) -> bool:
         return self._frames is not None
@@ -350,7 +396,7 @@ class Layers:
             data = self._take(limit)
             if data:
                 tls.send(data)
-            elif self.connection.ended:
+            elif self.over:
                 tls.close()
         return tls.take()
 
@@ -382,3 +428,7 @@ class Layers:
         if reason.startswith("0x8B"):
             return GOING_AWAY
         return POLICY_VIOLATION if reason.startswith("0x") else NORMAL_CLOSURE
+
+
+def _nothing() -> None:
+    return None

@@ -66,6 +66,7 @@ class Link:
         self.stall_due = False  # the pump has a deadline for that
         self.last_sent = pump.now
         layers.outbox.sink = self
+        layers.door = self
 
     # -- The pump
 
@@ -162,6 +163,10 @@ class Link:
     def _finish(self) -> None:
         """Everything is said. Shut our half; the peer closes, or `linger` ends it."""
         if self.shut:
+            return
+        line = self.layers.line
+        if line is not None and not line.over:
+            line.left()
             return
         self.shut = True
         if self.layers.peer_is_done:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.core.broker import Broker
+    from broker.transport.http import HttpService
 
 LOOK: Final = 0.0005  # seconds to wait in the poller itself before sleeping through Trio (epoll makes it 1 ms)
 # The same when so many looks in a row found something: a short timer is a tenth of what a message costs at low rates.
@@ -88,6 +89,7 @@ class Pump:
         self._at_the_door: list[Listener] = []  # that accept nothing until they may
         self._knock_at = 0.0  # and are not looked at before
         self._last_in: Listener | None = None
+        self.http: HttpService | None = None  # answers plain HTTP
 
     def clock(self) -> float:
         """What `trio.current_time` gives."""
@@ -182,6 +184,11 @@ class Pump:
             except Exception as error:
                 self.bug(link, error, now)
 
+    def settle(self) -> None:
+        """For a task that has put something out: let it leave."""
+        self.flush(self.clock())
+        self._wake()
+
     def bug(self, link: Link, error: Exception, now: float) -> None:
         """Log it, end that connection, go on."""
         connection = link.layers.connection
@@ -273,6 +280,8 @@ class Pump:
         self.links[link.fd] = link
         layers.place = Place(self.admission, listener, network)
         self._last_in = listener
+        layers.service = self.http
+        layers.settle = self.settle
         if limits.websocket_ping_interval > 0 and listener.kind != MQTT:
             self._remember(now + limits.websocket_ping_interval, PING, link)
 

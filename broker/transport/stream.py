@@ -36,11 +36,22 @@ class StreamLink:
         self.layers = layers
         self.dirty = trio.Event()
         self.noticed = trio.Event()
+        self.resumed: trio.Event | None = None  # while nothing is to be read
         layers.outbox.sink = self
+        layers.door = self
 
     def flush(self) -> None:
         self.dirty.set()
         self.noticed.set()
+
+    def pause(self) -> None:
+        if self.resumed is None:
+            self.resumed = trio.Event()
+
+    def resume(self) -> None:
+        if self.resumed is not None:
+            self.resumed.set()
+            self.resumed = None
 
 
 async def serve_stream(
@@ -98,16 +109,18 @@ async def _read(
         while True:
             if watermark.above and publishes(layers, trio.current_time()):
                 await _hold_back(link, watermark)
+            if link.resumed is not None:
+                await link.resumed.wait()
             data = await stream.receive_some(READ_BYTES if rates is None else rates.room)
             now = trio.current_time()
             if not data:
-                if connection.ended:
+                if layers.over:
                     done.cancel()
                 else:
                     layers.eof(now)
                     settle(now)
                 return
-            if connection.ended:
+            if layers.over:
                 continue
             try:
                 if rates is None:
@@ -169,9 +182,11 @@ async def _write(
     while True:
         data = layers.take()
         if not data:
-            if connection.ended:
+            if layers.over:
                 return
             link.dirty = trio.Event()
+            if layers.line is not None:
+                layers.line.left()
             _drain(layers, settle)  # a walk over retained messages may have found none in its last stretch
             with trio.move_on_after(ping if ping > 0 else float("inf")) as idle:
                 await link.dirty.wait()
@@ -218,7 +233,7 @@ def _drain(layers: Layers, settle: Callable[[float], None]) -> None:
 
 async def _hear_out(link: StreamLink) -> None:
     """Say no more, but let what the peer had sent before be read to its end: a DISCONNECT may stand there."""
-    while not link.layers.connection.ended:
+    while not link.layers.over:
         link.layers.outbox.clear()
         link.dirty = trio.Event()
         await link.dirty.wait()

@@ -186,6 +186,16 @@ class HttpDoor:
             self.leftover = received[end.end() :]
             self._head(received[: end.end()])
 
+    @property
+    def secure(self) -> bool:
+        """Whether the request came over TLS, be it to a trusted proxy."""
+        return self._secure
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it came in at a loopback address, and from there where a trusted proxy says whence."""
+        return self._loopback
+
     def respond(self) -> bytes:
         """The answer to a plain `request`; then close."""
         if self.request is None:
