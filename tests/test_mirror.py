@@ -20,7 +20,7 @@ WITHOUT_A_TEST: Final[dict[str, str]] = {
 }
 
 # folders of tests about the whole and not about one module
-ABOUT_THE_WHOLE: Final = ("scenarios", "conformance", "interop", "faults", "fuzz", "hostile", "browser", "perf")
+ABOUT_THE_WHOLE: Final = ("scenarios", "conformance", "interop", "faults", "fuzz", "hostile", "dashboard", "perf")
 
 
 def name(path: Path) -> str:
