@@ -8,6 +8,9 @@ from typing import Final
 
 import pytest
 
+from hatch_build import modules
+from tests.conftest import LEFT_OUT
+
 pytestmark = pytest.mark.build("plain")  # it reads files and runs nothing of the broker
 
 ROOT: Final = Path(__file__).parent.parent
@@ -74,3 +77,11 @@ def test_names_are_mirrored() -> None:
     assert mirror_of("broker/__main__.py") == "tests/test_main.py"
     assert not has_code('"""Law."""\nfrom __future__ import annotations\n')
     assert has_code("from x import y\n")
+
+
+@pytest.mark.parametrize("path", sorted(LEFT_OUT), ids=str)
+def test_nothing_of_what_runs_on_the_plain_build_alone_is_compiled(path: Path) -> None:
+    assert (ROOT / "tests" / path).is_dir() or (ROOT / "tests" / path).with_suffix(".py").is_file()
+    source = Path("broker") / path.parent / path.name.removeprefix("test_")
+    compiled = [Path(each) for each in modules(ROOT)]
+    assert not [each for each in compiled if source in (each.with_suffix(""), *each.parents)]
