@@ -19,11 +19,9 @@ from broker.auth.hashing import Hasher
 from broker.auth.jwt import JwtMethod, Key
 from broker.auth.methods import AccessError
 from broker.auth.passwords import PasswordFile, PasswordFileError, PasswordMethod
-from broker.auth.roles import PolicyError, policy
+from broker.auth.roles import Permissions, PolicyError, policy
 from broker.auth.scram import NAME as SCRAM
 from broker.auth.scram import Scram
-from broker.core.grants import Grant
-from broker.packets.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from broker.auth.scram import Verifier
     from broker.config import Config, ListenerConfig
     from broker.core.auditing import MayRetain
+    from broker.core.grants import Grant
     from broker.core.ports import Peer
     from broker.core.retained import Author
     from broker.core.session import Session
@@ -66,7 +65,7 @@ class Access:
         self._certificates = Certificates()
         self._passwords: PasswordMethod | None = None
         self._asked_of: Author | None = None  # whose right was looked at last: a Client mostly has several messages
-        self._asked = Grant()
+        self._asked = Permissions((), "", "")
         auth = config.auth
         same = old is not None and _hashing(old.config) == _hashing(config)
         fresh = Hasher(auth.hashing_at_once, _patience(config), remembered_for=auth.password_cache)
@@ -136,8 +135,9 @@ class Access:
         if author is not self._asked_of:
             user_name = author.principal.removeprefix(PRINCIPAL)
             self._asked_of = author
-            self._asked = self._roles.grant(user_name, author.client_identifier, author.roles)
-        return self._asked.publish(topic, 0, True) < ReasonCode.UNSPECIFIED_ERROR
+            self._asked = self._roles.permissions(user_name, author.client_identifier, author.roles)
+        # Not through the Grant, whose memory is for the topics that are in use
+        return self._asked.may_publish(topic, True).allowed
 
     def _lets_in(self, peer: Peer) -> bool:
         return peer.listener in self._anonymous

@@ -33,6 +33,7 @@ AT_ONCE: Final[frozenset[Path]] = frozenset(
         ("roles",),
         ("limits",),
         ("server", "sessions"),
+        ("server", "sessions_per_user"),
         ("server", "connections"),
         ("server", "connections_per_address"),
         ("server", "connects_per_second"),

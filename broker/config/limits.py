@@ -315,6 +315,11 @@ class ServerConfig(Table):
         description="Connections that have no CONNACK yet above which no more are accepted until some have it; "
         "0 = no bound.",
     )
+    sessions_per_user: Count = Field(
+        default=_SERVER.sessions_per_user,
+        ge=0,
+        description="Most Sessions of one user of [auth], connected or not; 0 = no bound.",
+    )
     buffered_bytes: Size = Field(
         default=_SERVER.buffered_bytes,
         ge=1024,

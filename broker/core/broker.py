@@ -33,11 +33,12 @@ from broker.core.deadlines import (
     Deadlines,
     KeepAliveRing,
 )
-from broker.core.flapping import Flapping
+from broker.core.flapping import Flapping, banned
 from broker.core.grants import AllowAll
 from broker.core.journal import EXCHANGES, SESSIONS, SUBSCRIPTIONS, Journal
 from broker.core.limits import ServerLimits
 from broker.core.message import NEVER, ApplicationMessage, from_will
+from broker.core.owners import Owners, no_room
 from broker.core.ports import Refusal
 from broker.core.promises import hold_back, settle
 from broker.core.retained import RetainedMessages
@@ -97,6 +98,7 @@ class Broker:
         self.keep_alive = KeepAliveRing()
         self._decoder_limits: dict[int, tuple[Limits, DecoderLimits]] = {}
         self.audit: Audit | None = None  # under way
+        self.owners = Owners()
         self.flapping = Flapping(self.limits)
         self.takeovers = Takeovers(self.limits)
         self.sys_topics = SysTopics(self)
@@ -217,12 +219,11 @@ class Broker:
         principal = connection.grant.principal
         if session is not None and session.principal != principal and not session.is_anybodys():
             return Refusal(ReasonCode.NOT_AUTHORIZED, "the Session belongs to somebody else")
-        if session is None and len(self.sessions) >= self.limits.sessions:
-            return Refusal(ReasonCode.QUOTA_EXCEEDED, "too many Sessions")
-        if session is None and self.memory_full:  # who has one may take what waits in it
-            return Refusal(ReasonCode.SERVER_BUSY, "too much memory is in use")
+        refusal = no_room(self, session, principal)
+        if refusal is not None:
+            return refusal
         if not assigned and self.flapping.banned(identifier, principal, connection.peer.address, now):
-            return self._banned(connection, identifier)
+            return banned(self, connection, identifier)
         journal = self.journal
         before = journal.changes if journal is not None else 0
         if session is not None:
@@ -246,6 +247,7 @@ class Broker:
         else:
             session.limits = limits
         connection.session = session
+        self.owners.move(session.principal, principal)
         session.principal = principal
         session.guard = None if connection.grant.everything else connection.grant
         session.will = connect.will
@@ -265,13 +267,6 @@ class Broker:
                 return None
         self.arrive(connection, connect, session, now)
         return None
-
-    def _banned(self, connection: Connection, identifier: str) -> Refusal:
-        limits = self.limits
-        detail = f"more than {limits.flapping_connects} connections in {limits.flapping_window:g} s"
-        who = f"client id {identifier[:64]!a} from {connection.peer.address}"
-        self.notice("flapping", f"{who} is banned for a while: {detail} ([server] flapping_connects)")
-        return Refusal(ReasonCode.BANNED, detail)
 
     def arrive(self, connection: Connection, connect: Connect, session: Session, now: float) -> None:
         """The Session is the Client's: CONNACK, then what waited for it."""
@@ -443,6 +438,7 @@ class Broker:
         if self.sessions.get(session.client_identifier) is not session:
             return
         del self.sessions[session.client_identifier]
+        self.owners.move(session.principal, "")
         session.expires_at = math.inf
         shared = any(each.share_name for each in session.subscriptions.values())
         for topic_filter in list(session.subscriptions):

@@ -12,9 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broker.core.ports import Refusal
+from broker.packets.reasons import ReasonCode
+
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from broker.core.broker import Broker
+    from broker.core.connection import Connection
     from broker.core.limits import ServerLimits
 
     Who: TypeAlias = tuple[str, str, str]  # Client Identifier, principal, host
@@ -88,3 +93,12 @@ class Flapping:
         for who in [who for who, until in self._bans.items() if until <= now]:
             del self._bans[who]
         return len(self._bans)
+
+
+def banned(broker: Broker, connection: Connection, client_identifier: str) -> Refusal:
+    """What a banned Client is told, and whoever runs the broker."""
+    limits = broker.limits
+    detail = f"more than {limits.flapping_connects} connections in {limits.flapping_window:g} s"
+    who = f"client id {client_identifier[:64]!a} from {connection.peer.address}"
+    broker.notice("flapping", f"{who} is banned for a while: {detail} ([server] flapping_connects)")
+    return Refusal(ReasonCode.BANNED, detail)

@@ -122,6 +122,7 @@ class ServerLimits:
         self.connections_per_address = 2000  # an IPv4 address, or the /64 of an IPv6 one; 0 = no bound
         self.connects_per_second = 5000  # accepted on all listeners, twice as many at once; 0 = no bound
         self.handshakes = 4000  # accepted and without CONNACK yet; 0 = no bound
+        self.sessions_per_user = 0  # of those that belong to one who has proved to be somebody; 0 = no bound
         self.buffered_bytes = 512 * 1024 * 1024  # in all outboxes and queues; above it publishers are not read
         self.subscription_bytes = 1024 * 1024 * 1024  # of memory, for the subscriptions of all Sessions
         self.flapping_connects = 0  # of one Client in a window, above which it is banned; 0 = nobody is

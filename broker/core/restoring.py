@@ -61,6 +61,7 @@ class Restorer:
         broker = self.broker
         session = Session(client_identifier, self.limits, broker.stats, broker.limits.buffered_bytes)
         session.principal = principal
+        broker.owners.move("", principal)
         session.gate = self.journal
         session.store = broker.store
         session.durable = True

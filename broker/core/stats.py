@@ -46,6 +46,7 @@ class Stats:
         self.shared_subscriptions = 0
         self.subscriptions_refused = 0  # for want of room
         self.takeovers = 0
+        self.owners_refused = 0  # CONNECTs, for a bound on the Sessions of one user
         self.clients_expelled = 0  # whose users are gone
         self.retained_taken_out = 0  # whose authors may not retain them any more
         self.over_rate = 0  # reads after which a Client was not read for a while, for it had sent too much

@@ -108,6 +108,7 @@ class SysTopics:
             "messages/stored": str(broker.retained.count + stats.queued_messages),
             "store/messages/count": str(broker.retained.count + stats.queued_messages),
             "store/messages/bytes": str(broker.retained.bytes + stats.queued_bytes),
+            "connections/refused/sessions_per_user": str(stats.owners_refused),
             "connections/refused/flapping": str(broker.flapping.refused),
             "publish/messages/dropped": str(stats.publish_dropped),
         }

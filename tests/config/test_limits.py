@@ -142,6 +142,7 @@ def test_beyond_the_range_is_refused(name: str) -> None:
         ("retained_messages", -1),
         ("retained_bytes", -1),
         ("sessions", 0),
+        ("sessions_per_user", -1),
         ("connections", -1),
         ("connections_per_address", -1),
         ("connects_per_second", -1),
