@@ -6,15 +6,16 @@ Only what is imported in the block below is instrumented, so nothing of the brok
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import atheris
 
 
 def main() -> None:
-    with atheris.instrument_imports(include=["broker"], enable_loader_override=False):
-        from tests.fuzz.seeds import TARGETS
     name, *arguments = sys.argv[1:]
-    atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
+    with atheris.instrument_imports(include=["broker"], enable_loader_override=False):
+        target = import_module(f"tests.fuzz.{name}_target").target
+    atheris.Setup([sys.argv[0], *arguments], target)
     atheris.Fuzz()
 
 

@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.fuzz.seeds import FOLDER, LONGEST, TARGETS, seeds, written_line
+from tests.fuzz.seeds import FOLDER, LONGEST, TARGETS, seeds, target_of, written_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BROKER: Final = str(Path(__file__).parents[2] / "broker")
 SECONDS: Final = 60
-STARTING: Final = 60  # seconds that a process may take beyond its time
+STARTING: Final = 300  # seconds that a process may take beyond its time
 MEMORY: Final = 1024  # MB that a process may take
 SLOW: Final = 5  # seconds that one input may take: a thousand times what the slowest seed does
 LONG: Final = {"http": 20_000, "proxy": 6000, "configuration": 2000}  # bytes of an input; others: LONGEST
@@ -118,7 +118,7 @@ def steps(target: str, data: bytes) -> set[tuple[CodeType, int, int]]:
 
     sys.settrace(enter)  # type: ignore[arg-type]
     try:
-        TARGETS[target](data)
+        target_of(target)(data)
     finally:
         sys.settrace(None)
     return found
@@ -138,7 +138,7 @@ def main() -> int:
     if find_spec("atheris") is None:
         for target in targets:
             for seed in seeds(target):
-                TARGETS[target](seed)
+                target_of(target)(seed)
         print("Atheris is not here (it has wheels for Linux on x86-64): the seeds alone were tried.")
         return 3 if options.require else 0
     began = time.monotonic()

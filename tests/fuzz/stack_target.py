@@ -9,7 +9,7 @@ from broker.packets.types import MQTT_5_0
 from broker.transport.layers import AUTO, HTTP, MQTT
 from tests.core.parts import limits, new_broker
 from tests.faults.brokers import frame
-from tests.fuzz.wire_targets import pieces
+from tests.fuzz.cuts import pieces
 from tests.transport.parts import UPGRADE, Wire, complete, connect, frames, subscribe
 
 KINDS: Final = (MQTT, HTTP, AUTO, HTTP)
@@ -21,7 +21,7 @@ PONG: Final = b"\xd0\x00"
 DAY: Final = 86_400.0  # seconds
 
 
-def stack(data: bytes) -> None:
+def target(data: bytes) -> None:
     """The first byte of `data` says what the peer has already done, the second how the rest is cut into reads."""
     if len(data) < 2:
         return

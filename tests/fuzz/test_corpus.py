@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fuzz.seeds import FOLDER, TARGETS, read_line, seeds, written_line
+from tests.fuzz.seeds import FOLDER, TARGETS, read_line, seeds, target_of, written_line
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -13,7 +13,7 @@ def test_every_seed_passes(target: str) -> None:
     assert len(found) > 20
     for seed in found:
         try:
-            TARGETS[target](seed)
+            target_of(target)(seed)
         except Exception as error:
             error.add_note(f"{target}: {written_line(seed)}")
             raise
