@@ -53,8 +53,8 @@ def test_without_somebody_to_tell(address: str) -> None:
     ("usec", "pid", "expected"),
     [
         ("30000000", "", 15.0),
-        ("30000000", str(os.getpid()), 15.0),
-        ("30000000", str(os.getpid() + 1), 0.0),  # it is meant for somebody else
+        ("30000000", "ours", 15.0),
+        ("30000000", "another", 0.0),  # it is meant for somebody else
         ("", "", 0.0),
         ("0", "", 0.0),
         ("-5", "", 0.0),
@@ -62,6 +62,8 @@ def test_without_somebody_to_tell(address: str) -> None:
     ],
 )
 def test_half_of_the_watchdogs_patience(manager: Manager, usec: str, pid: str, expected: float) -> None:
-    told = ServiceManager({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": usec, "WATCHDOG_PID": pid})
+    pids = {"ours": str(os.getpid()), "another": str(os.getpid() + 1)}
+    environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": usec, "WATCHDOG_PID": pids.get(pid, pid)}
+    told = ServiceManager(environment)
     assert told.beat_every == expected
     told.close()
