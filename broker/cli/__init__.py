@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from broker import __version__
+from broker.cli.leaving import PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,7 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no µ shows a ?
-    sys.exit(run(arguments))
+    PROCESS.own = arguments is None
+    PROCESS.leave(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

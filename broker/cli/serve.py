@@ -14,6 +14,7 @@ import click
 
 from broker.cli import version_text
 from broker.cli.errors import FAILURE, ConfigurationMistake, Failure, StoreLost
+from broker.cli.leaving import PROCESS
 from broker.cli.logs import FORMATS, LEVELS, chosen_format, set_up
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def _serve(
     logging.captureWarnings(form == "json")
 
     def started(server: Server) -> None:
+        PROCESS.keep(server)
         if form == "text":
             click.echo("\n".join(banner(server, file)), file=sys.stderr)
         else:
