@@ -10,6 +10,9 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -199,3 +202,24 @@ def test_the_unit_gives_no_privilege() -> None:
         *("RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "MemoryDenyWriteExecute"),
     }
     assert {key for key in wanted if unit(key) != ["yes"]} == set()
+
+
+# -- The audit of dependencies
+
+
+def test_the_audit_is_of_all_that_is_installed_and_silence_is_no_good_news() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    listing = re.search(r"^INSTALLED := (.*?[^\\])$", makefile, re.MULTILINE | re.DOTALL)
+    assert listing is not None
+    done = subprocess.run(
+        [sys.executable, "-c", listing[1].replace("\\\n", "")], capture_output=True, text=True, check=True
+    )
+    names = {line.partition("==")[0].lower() for line in done.stdout.splitlines()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = {re.split(r"[<>=\[;]", each)[0].lower() for each in project["dependencies"]}
+    assert wanted <= names
+    assert "triomq" not in names
+    audit = makefile.partition("\naudit:")[2].partition("\n\n")[0]
+    assert "pip-audit --strict " in audit
+    pipeline = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert "audit" not in pipeline, "its answer changes without a change here"
