@@ -22,6 +22,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.headers import build_extension, parse_extension
 
 from broker.websocket.frames import BINARY, binary_frames, frame_header, message_frame
+from broker.websocket.upgrade import LIST_ELEMENTS
 
 if TYPE_CHECKING:
     from zlib import _Compress as Compressor
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 SHORT: Final = 256  # bytes; a shorter message saves less than its compression is worth (a judgement)
 SHORT_WITH_CONTEXT: Final = 32  # where the window of earlier messages helps
 
-OFFERS_BYTES: Final = 1024  # of a Sec-WebSocket-Extensions header: browsers send 43, and each byte takes 5 µs to read
+OFFERS_BYTES: Final = 1024  # of a Sec-WebSocket-Extensions header; browsers send 43
 
 _TAIL: Final = b"\x00\x00\xff\xff"  # ends every message and is never sent: section 7.2.1
 _NAME: Final = "permessage-deflate"
@@ -78,8 +79,8 @@ class Agreement:
 @lru_cache(maxsize=64)
 def extensions(offers: str) -> list[ExtensionHeader]:
     """The name and the parameters of each offer in a Sec-WebSocket-Extensions header. Raises `BadOffer`."""
-    if len(offers) > OFFERS_BYTES:
-        raise BadOffer(f"more than {OFFERS_BYTES} bytes of Sec-WebSocket-Extensions")
+    if len(offers) > OFFERS_BYTES or max(offers.count(","), offers.count(";")) >= LIST_ELEMENTS:
+        raise BadOffer("more offers than anybody needs")
     try:
         return parse_extension(offers)
     except InvalidHandshake as error:

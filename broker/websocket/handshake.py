@@ -30,7 +30,7 @@ from broker.websocket.deflate import Agreement, BadOffer, extensions, negotiate
 from broker.websocket.forwarded import Networks, forwarded, is_loopback, parsed_address
 from broker.websocket.origins import origins_of
 from broker.websocket.pages import UPGRADE_REQUIRED, HttpRequest, answer, respond, strict_transport
-from broker.websocket.upgrade import ordinary_upgrade
+from broker.websocket.upgrade import LIST_ELEMENTS, ordinary_upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +43,12 @@ REFUSED: Final = "refused"
 REQUEST_LINE_BYTES: Final = 8 * 1024
 HEADER_FIELDS: Final = 64
 
+_LISTS: Final = ("connection", "upgrade", "sec-websocket-protocol", "sec-websocket-extensions")
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_HOST: Final = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?", re.ASCII)
+_HOST: Final = re.compile(
+    r"(?:\[(?P<address>[^\]]+)\]|(?:[\w.~!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})*+)(?::[0-9]*)?", re.ASCII
+)
 
 
 class _Upgrade(ServerProtocol):
@@ -259,6 +262,10 @@ class HttpDoor:
 
     def _handshake(self, request: Request) -> None:
         headers = self.headers
+        for name in _LISTS:
+            if headers.get(name, "").count(",") >= LIST_ELEMENTS:
+                self._refuse(431, f"The header field {name} has more than {LIST_ELEMENTS} elements.")
+                return
         if self.path not in self._paths:
             self._refuse(404, f"There is no MQTT at {self.path[:200]!a}. It is at: {', '.join(self._paths)}")
             return

@@ -273,9 +273,15 @@ PATHS_AND_SUBPROTOCOLS: Final[list[Head]] = [
         "subprotocols without a comma", {"Sec-WebSocket-Protocol": "mqtt mqttv3.1"}, "6455 section 4.1: a list", 400
     ),
     upgrade("subprotocols with a quote", {"Sec-WebSocket-Protocol": '"mqtt"'}, "6455 section 4.1: tokens", 400),
+    upgrade("64 subprotocols", {"Sec-WebSocket-Protocol": ", ".join(f"p{n}" for n in range(64))}, "MQTT-6.0.0-4", 400),
     upgrade(
-        "999 subprotocols", {"Sec-WebSocket-Protocol": ", ".join(f"p{n}" for n in range(999))}, "MQTT-6.0.0-4", 400
+        "999 subprotocols",
+        {"Sec-WebSocket-Protocol": ", ".join(f"p{n}" for n in range(999))},
+        "the door's bound: 431",
+        431,
     ),
+    upgrade("7,000 words of Connection", {"Connection": "a," * 7000 + "Upgrade"}, "the door's bound: 431", 431),
+    upgrade("7,000 words of Upgrade", {"Upgrade": "a," * 7000 + "websocket"}, "the door's bound: 431", 431),
 ]
 
 
@@ -323,7 +329,7 @@ ORIGINS: Final[list[Head]] = [
 
 
 def extension(name: str, value: str, status: int = 400) -> Head:
-    because = "6455 section 9.1: MUST fail" if status == 400 else "6455 section 9.1: an extension unknown is ignored"
+    because = "6455 section 9.1: MUST fail" if status >= 400 else "6455 section 9.1: an extension unknown is ignored"
     return upgrade(f"extensions: {name}", {"Sec-WebSocket-Extensions": value}, because, status)
 
 
@@ -338,7 +344,8 @@ EXTENSIONS: Final[list[Head]] = [
     extension("two words", "permessage deflate"),
     extension("markup", "<script>"),
     extension("a byte above 127", "permessage-d\xe9flate"),
-    extension("8,000 names", "a," * 7999 + "a"),
+    extension("a name of 1,025 bytes", "a" * 1025),
+    extension("8,000 names", "a," * 7999 + "a", 431),
     extension("unknown", "x-evil; a=1", 101),
     extension("of an old WebKit", "x-webkit-deflate-frame", 101),
     extension("of Chromium", "permessage-deflate; client_max_window_bits", 101),

@@ -485,6 +485,17 @@ def test_bombs_are_refused(data: bytes, expected: int) -> None:
     assert len(piecemeal.received) <= 16 * 1024 + 100
 
 
+@pytest.mark.parametrize("name", ["Connection", "Upgrade", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"])
+@pytest.mark.parametrize("comma", [",", " , "])  # read at once, and by the libraries
+def test_a_list_has_at_most_64_elements(name: str, comma: str) -> None:
+    """Each costs the library that reads it two microseconds: a head of 16 KiB would hold up everybody for 16 ms."""
+    last = FIELDS.get(name, "a")
+    assert "elements" not in fed(head("GET /mqtt HTTP/1.1", {name: f"a{comma}" * 63 + last})).reason
+    door = fed(head("GET /mqtt HTTP/1.1", {name: f"a{comma}" * 64 + last}))
+    assert (door.outcome, status(door)) == (REFUSED, 431)
+    assert name.lower() in door.reason
+
+
 def test_64_fields_are_taken() -> None:
     assert fed(head("GET /mqtt HTTP/1.1", {}, *[f"X-{number}: y" for number in range(58)])).outcome == UPGRADED
 
