@@ -420,6 +420,25 @@ async def test_limits_and_certificates_are_taken_over(tmp_path: Path) -> None:
         assert connack.properties.maximum_packet_size == 5000
 
 
+async def test_bounds_of_the_whole_broker_are_taken_over() -> None:
+    wanted = {
+        "sessions_per_user": 7,
+        "subscription_bytes": 5000,
+        "flapping_connects": 1,
+        "flapping_window": 9.0,
+        "flapping_ban": 90.0,
+        "takeover_storm": 3,
+    }
+    async with serving() as server:
+        assert [await answer(await to(server)) for _ in range(3)] == [0, 0, 0]
+        config = config_of(server)
+        again = {"listeners": config.listeners, "server": {"shutdown_timeout": 0.05, **wanted}}
+        found = await server.reload(Config.model_validate(again))
+        assert {change.path for change in found if not change.restart} >= {f"server.{name}" for name in wanted}
+        assert {name: getattr(server.broker.limits, name) for name in wanted} == wanted
+        assert [await answer(await to(server)) for _ in range(3)] == [0, ReasonCode.BANNED, ReasonCode.BANNED]
+
+
 async def test_a_service_that_cannot_be_reached_lets_nobody_in() -> None:
     async with serving(auth={"http": {"url": "http://127.0.0.1:9/", "timeout": 2}}) as server:
         assert await answer(await to(server), "ann", b"secret") == ReasonCode.SERVER_UNAVAILABLE
