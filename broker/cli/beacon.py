@@ -48,17 +48,20 @@ class Beacon:
         self._descriptor = -1
 
     def show(self) -> None:
-        """Let `told` be seen as it is now."""
+        """Let `told` be seen as it is now. Where that cannot be, for want of descriptors perhaps, the old is seen."""
         if sys.platform != "linux":
             return
-        fresh = os.memfd_create(NAME)
-        with open(fresh, "wb", closefd=False) as file:
-            file.write(json.dumps(asdict(self.told)).encode())
-        if self._descriptor < 0:
-            self._descriptor = fresh
-        else:
-            os.dup2(fresh, self._descriptor, inheritable=False)
-            os.close(fresh)
+        with suppress(OSError):
+            fresh = os.memfd_create(NAME)
+            try:
+                with open(fresh, "wb", closefd=False) as file:
+                    file.write(json.dumps(asdict(self.told)).encode())
+                if self._descriptor < 0:
+                    self._descriptor = os.dup(fresh)
+                else:
+                    os.dup2(fresh, self._descriptor, inheritable=False)
+            finally:
+                os.close(fresh)
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -45,6 +46,21 @@ def test_showing_again_takes_no_descriptor_more_and_is_not_inherited(beacon: Bea
         beacon.show()
     assert len(os.listdir("/proc/self/fd")) == before
     assert not os.get_inheritable(beacon._descriptor)
+
+
+def test_without_a_descriptor_the_broker_goes_on(beacon: Beacon, monkeypatch: pytest.MonkeyPatch) -> None:
+    def memfd_create(name: str) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    beacon.show()
+    before = read(os.getpid())
+    beacon.told.mistakes = "some"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "memfd_create", memfd_create)
+        beacon.show()
+    assert read(os.getpid()) == before != beacon.told
+    beacon.show()
+    assert read(os.getpid()) == beacon.told
 
 
 def test_nobody_runs(tmp_path: Path) -> None:
