@@ -130,6 +130,11 @@ class Accounts:
             raise Denied(403, "csrf", message)
         return Who(log_in.user, self.settings.users.get(log_in.user, NONE), log_in)
 
+    def newcomer(self, caller: Caller, method: str, headers: Mapping[str, str]) -> Who:
+        """Whoever is about to log in: what he was before does not matter. Raises Denied."""
+        self._check_page(caller, method, headers)
+        return Who("anonymous", NONE)
+
     async def log_in(self, caller: Caller, user: str, password: str) -> tuple[str, Who]:
         """Let somebody in: what the cookie is to hold, and who it is. Raises Denied."""
         now = self._clock()

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from broker.web.accounts import Accounts, Denied, may_scrape
+from broker.web.api import Api
 from broker.web.exchange import CALLER
 from broker.web.metrics import Metrics
 from broker.web.settings import VIEWER
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from broker.web.bans import Bans
     from broker.web.exchange import AsgiApp, Caller
+    from broker.web.history import History
     from broker.web.settings import Settings
     from broker.web.static import File
     from broker.web.system import System
@@ -96,10 +99,14 @@ class Site:
         return Response(text, status, headers={"Content-Type": media, **dict(headers)})
 
 
-def build(system: System, settings: Settings, files: Mapping[str, File] | None = None) -> AsgiApp:
+def build(
+    system: System, settings: Settings, bans: Bans, history: History, files: Mapping[str, File] | None = None
+) -> AsgiApp:
     """The ASGI application. `files` are those of the installation, unless given."""
     site = Site(system, settings, read_files() if files is None and settings.dashboard else files or {})
     routes = site.routes()
+    if settings.api:
+        routes += Api(system, site.accounts, bans, history).routes()
 
     async def missing(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

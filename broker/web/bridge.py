@@ -60,6 +60,7 @@ class Bridge:
         self.busy = 0  # requests that are being answered
         self.answered = 0  # requests ever
         self.refused = 0  # connections and requests that were one too many
+        self.stopping = False
         self._nursery = nursery
         self._watching = False
 
@@ -80,6 +81,12 @@ class Bridge:
     def start(self, work: Callable[[], object]) -> None:
         """Have a task do it: nothing is sent from within what the transport calls."""
         self._nursery.start_soon(_call, work)
+
+    def stop(self) -> None:
+        """No more requests: connections between two of them end now, the others when theirs is answered."""
+        self.stopping = True
+        for connection in list(self.open):
+            connection.stop()
 
     def answer(self, connection: HttpConnection, parser: h11.Connection, head: Head) -> None:
         self._nursery.start_soon(connection.answer, parser, head)
@@ -205,7 +212,7 @@ class HttpConnection:
         if self._state == _OVER:
             return
         self._received = exchange.rest
-        if not goes_on:
+        if not goes_on or bridge.stopping:
             if exchange.whole and not self._received:
                 self._finish()
             else:
@@ -248,6 +255,11 @@ class HttpConnection:
             self._bridge.open.pop(self, None)
             self._line.finish()
 
+    def stop(self) -> None:
+        """The Server ends."""
+        if self._state in (_READY, _LINGERING):
+            self._bridge.start(self._finish)
+
     def time_is_up(self) -> None:
         """The deadline is past."""
         if self._state == _READY and self._received:
@@ -257,4 +269,7 @@ class HttpConnection:
 
 
 async def _call(work: Callable[[], object]) -> None:
-    work()
+    try:
+        work()
+    except Exception as error:  # a bug of ours must not end the broker
+        log.error("a bug in an HTTP connection", exc_info=error)

@@ -40,6 +40,7 @@ _COUNTERS: Final = (
     ("queue_refused", "publish_refused", "Messages that the queue of a Session had no room for."),
     ("session_takeovers", "takeovers", "Sessions taken over by another connection."),
     ("sessions_expired", "clients_expired", "Sessions that ended by their expiry."),
+    ("connects_over_bound", "owners_refused", "CONNECT packets refused for a bound on the Sessions of one user."),
     ("clients_expelled", "clients_expelled", "Clients disconnected because their users are gone."),
     ("subscriptions_refused", "subscriptions_refused", "Subscriptions refused for want of room."),
     ("retained_taken_out", "retained_taken_out", "Retained messages taken out, whose authors may not retain any more."),

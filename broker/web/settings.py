@@ -68,6 +68,15 @@ class Settings:
         self.open_here = open_here
         self.session_idle = session_idle
 
+    def adopt(self, fresh: Settings) -> None:
+        """Go by `fresh` from now on, but for the parts: they are switched by a restart."""
+        self.metrics_anonymous = fresh.metrics_anonymous
+        self.users = fresh.users
+        self.tokens = fresh.tokens
+        self.anonymous = fresh.anonymous
+        self.open_here = fresh.open_here
+        self.session_idle = fresh.session_idle
+
 
 def read_tokens(text: str) -> dict[bytes, Token]:
     """The tokens of a file, by their digests. Raises TokensError."""

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 
+from broker.web.app import build
+from broker.web.bans import Bans
 from broker.web.exchange import Exchange
 from broker.web.heads import read_head
+from broker.web.history import History
+from broker.web.settings import Settings
 from tests.web.lines import MemoryLine
 
 if TYPE_CHECKING:
     from broker.web.exchange import AsgiApp
+    from tests.web.systems import Bench
 
 
 class Answer:
@@ -43,6 +48,18 @@ class Answer:
     def json(self) -> Any:
         assert self.headers["content-type"] == "application/json"
         return json.loads(self.body)
+
+
+def site(bench: Bench, *, local: bool = True, bans: Bans | None = None, **settings: Any) -> Asker:
+    """Somebody on this machine, or far away, in front of a broker without a dashboard."""
+    wanted = Settings(open_here=True)
+    for name, value in settings.items():
+        assert hasattr(wanted, name)
+        setattr(wanted, name, value)
+    system = bench.system
+    app = build(system, wanted, bans or Bans(system.broker), History(system), {})
+    line = MemoryLine() if local else MemoryLine("192.0.2.1:5000", loopback=False)
+    return Asker(app, line, "localhost:8080" if local else "broker.example")
 
 
 class Asker:

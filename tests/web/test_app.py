@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker.web.app import build
+from broker.web.bans import Bans
+from broker.web.history import History
 from broker.web.settings import Settings, Token
 from broker.web.static import POLICY, File
 from tests.web.asking import Asker
@@ -27,7 +29,8 @@ def asker(
     for name, value in settings.items():
         assert hasattr(wanted, name)
         setattr(wanted, name, value)
-    app = build((bench or Bench()).system, wanted, files)
+    system = (bench or Bench()).system
+    app = build(system, wanted, Bans(system.broker), History(system), files)
     line = MemoryLine() if local else MemoryLine("192.0.2.1:5000", loopback=False)
     return Asker(app, line, "localhost:8080" if local else "broker.example")
 
@@ -95,7 +98,15 @@ async def test_there_is_nothing_else() -> None:
         assert (answer.status, answer.text) == (404, "There is nothing here.\n")
 
 
-@pytest.mark.parametrize(("part", "target"), [("health", "/healthz"), ("health", "/readyz"), ("metrics", "/metrics")])
+@pytest.mark.parametrize(
+    ("part", "target"),
+    [
+        ("health", "/healthz"),
+        ("health", "/readyz"),
+        ("metrics", "/metrics"),
+        ("api", "/api/v1/session"),
+    ],
+)
 async def test_parts_can_be_switched_off(part: str, target: str) -> None:
     assert (await asker().get(target)).status == 200
     off: dict[str, Any] = {part: False}
@@ -112,3 +123,16 @@ async def test_metrics_are_for_viewers_unless_for_anybody() -> None:
     assert "triomq_clients_connected 0.0" in answer.text
     assert (await closed.get("/metrics", authorization="Bearer wrong")).status == 401
     assert (await asker(local=False, metrics_anonymous=True).get("/metrics")).status == 200
+
+
+async def test_errors_of_the_api_have_one_shape() -> None:
+    for method, target, status in (
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v2/session", 404),
+        ("PATCH", "/api/v1/session", 405),
+        ("GET", "/api/v1/clients?limit=x", 400),
+    ):
+        answer = await asker().ask(method, target)
+        assert answer.status == status
+        assert set(answer.json) == {"error"}
+        assert set(answer.json["error"]) == {"code", "message"}

@@ -1,0 +1,62 @@
+"""The HTTP side as a whole, for whoever puts a broker together: made once, called with each HttpLine.
+
+What it stands on takes a while to import. That happens on a thread, when the listeners are open already: MQTT goes on
+meanwhile, and the first HTTP requests wait.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from broker.transport.complaints import log
+from broker.web.bans import Bans
+from broker.web.bridge import Bridge
+from broker.web.history import History
+
+if TYPE_CHECKING:
+    from broker.transport.http import HttpLine
+    from broker.web.bridge import HttpConnection
+    from broker.web.exchange import AsgiApp, Receive, Scope, Send
+    from broker.web.settings import Settings
+    from broker.web.system import System
+
+
+class Web:
+    """See the module: an HttpService. Its tasks run in `nursery` until that is cancelled. `settings` may change, by
+    `settings.adopt`."""
+
+    def __init__(self, system: System, settings: Settings, nursery: trio.Nursery) -> None:
+        self.system = system
+        self.settings = settings
+        self.bans = Bans(system.broker)
+        self.history = History(system)
+        self.bridge = system.bridge = Bridge(self._answer, nursery)
+        self._app: AsgiApp | None = None
+        self._loaded = trio.Event()
+        system.broker.watchers = (*system.broker.watchers, self.bans)
+        nursery.start_soon(self._load)
+        if settings.api:
+            nursery.start_soon(self.history.run)
+
+    def __call__(self, line: HttpLine) -> HttpConnection:
+        return self.bridge(line)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._loaded.wait()
+        if self._app is None:
+            raise RuntimeError("the HTTP side could not be loaded, as the log says")
+        await self._app(scope, receive, send)
+
+    async def _load(self) -> None:
+        try:
+            self._app = await trio.to_thread.run_sync(self._build, abandon_on_cancel=True)
+        except Exception as error:  # MQTT goes on without it
+            log.error("the HTTP side cannot be loaded", exc_info=error)
+        self._loaded.set()
+
+    def _build(self) -> AsgiApp:
+        from broker.web.app import build  # Starlette and all that; on a thread
+
+        return build(self.system, self.settings, self.bans, self.history)

@@ -1,0 +1,176 @@
+"""What the API shows, each answer held to its schema."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from broker.packets.types import Properties, Publish, Will
+from tests.web.asking import Asker, site
+from tests.web.holding import assert_holds
+from tests.web.systems import NOW, WS, Bench, subscribe
+
+
+async def get(asker: Asker, target: str, schema: str) -> Any:
+    answer = await asker.get(f"/api/v1{target}")
+    assert answer.status == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert_holds(answer.json, schema)
+    return answer.json
+
+
+def durable() -> Properties:
+    properties = Properties()
+    properties.session_expiry_interval = 1000
+    return properties
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Three Clients, one of which is away."""
+    found = Bench(names={WS: "web"})
+    found.client("meter/1", subscribe("a/#", "b", qos=1), user_name="ann", will=Will("w", b"x"))
+    found.client("meter/2", subscribe("$share/g/a/+"), transport="ws", address="198.51.100.9:1")
+    found.client("Zähler", subscribe("c", qos=1), properties=durable()).lost(found.now)
+    found.client("sender", Publish("c", b"12345", qos=1, packet_identifier=1), Publish("c", b"1"))
+    found.broker.flush(found.now)
+    return found
+
+
+async def test_the_overview(bench: Bench) -> None:
+    found = await get(site(bench), "/overview", "Overview")
+    assert found["clients"] == {"connected": 3, "total_sessions": 4, "by_transport": {"tcp": 3, "ws": 1}}
+    assert (found["sessions_disconnected"], found["subscriptions"]) == (1, 4)
+    assert found["messages"]["publish_received"] == 2
+    assert found["queue"]["messages"] == 1
+    assert [each["name"] for each in found["listeners"]] == ["web", "mqtt://127.0.0.1:1883"]
+    assert (found["now"], found["version"], found["build"], found["store"]) == (NOW, "9.8.7", "plain", None)
+
+
+async def test_history(bench: Bench) -> None:
+    found = await get(site(bench), "/history", "History")
+    assert found["rows"] == []
+    assert found["columns"][0] == "time"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected", "total"),
+    [
+        ("", ["meter/1", "meter/2", "Zähler", "sender"], 4),
+        ("?limit=2", ["meter/1", "meter/2"], 4),
+        ("?offset=3&limit=2", ["sender"], 4),
+        ("?offset=100", [], 4),
+        ("?filter=meter", ["meter/1", "meter/2"], 2),
+        ("?filter=Z%C3%A4", ["Zähler"], 1),
+        ("?filter=ann", ["meter/1"], 1),
+        ("?filter=198.51.100", ["meter/2"], 1),
+        ("?connected=false", ["Zähler"], 1),
+        ("?connected=true&transport=ws", ["meter/2"], 1),
+        ("?sort=client_identifier", ["Zähler", "meter/1", "meter/2", "sender"], 4),
+        ("?sort=-subscriptions&limit=1", ["meter/1"], 4),
+        ("?sort=-queue_messages&limit=1", ["Zähler"], 4),
+        ("?sort=connected_since", ["meter/1", "meter/2", "sender", "Zähler"], 4),
+    ],
+)
+async def test_clients(bench: Bench, query: str, expected: list[str], total: int) -> None:
+    found = await get(site(bench), f"/clients{query}", "Clients")
+    assert [each["client_identifier"] for each in found["items"]] == expected
+    assert found["total"] == total
+
+
+async def test_one_client(bench: Bench) -> None:
+    found = await get(site(bench), "/clients/meter%2F1", "OneClient")
+    assert [each["topic_filter"] for each in found["subscriptions_list"]] == ["a/#", "b"]
+    assert found["will"]["topic"] == "w"
+    assert (await get(site(bench), "/clients/Z%C3%A4hler", "OneClient"))["will"] is None
+    answer = await site(bench).get("/api/v1/clients/meter")
+    assert (answer.status, answer.json["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ["a/#", "b", "a/+", "c"]),
+        ("?client=meter/1", ["a/#", "b"]),
+        ("?client=nobody", []),
+        ("?filter=a/", ["a/#", "a/+"]),
+        ("?topic=a/x", ["a/#", "a/+"]),
+        ("?topic=a", ["a/#"]),
+        ("?topic=a/x&client=meter/2", ["a/+"]),
+        ("?offset=1&limit=2", ["b", "a/+"]),
+    ],
+)
+async def test_subscriptions(bench: Bench, query: str, expected: list[str]) -> None:
+    found = await get(site(bench), f"/subscriptions{query}", "Subscriptions")
+    assert [each["topic_filter"] for each in found["items"]] == expected
+
+
+async def test_retained_messages() -> None:
+    bench = Bench()
+    for topic in ("a/1", "a/2", "b/c/d", "b"):
+        bench.retain(topic, f"of {topic}".encode() * 1000)
+    bench.retain("old", b"x", expires_at=0.5)
+    asker = site(bench)
+    found = await get(asker, "/retained", "RetainedMessages")
+    assert (found["total"], [each["topic"] for each in found["items"]]) == (4, ["a/1", "a/2", "b", "b/c/d"])
+    assert [found["items"][0][name] for name in ("bytes", "truncated")] == [6000, True]
+    found = await get(asker, "/retained?filter=a/%2B&offset=1", "RetainedMessages")
+    assert (found["total"], [each["topic"] for each in found["items"]]) == (2, ["a/2"])
+    one = await get(asker, "/retained/b%2Fc%2Fd", "RetainedMessage")
+    assert (base64.b64decode(one["payload_base64"]), one["truncated"]) == (b"of b/c/d" * 1000, False)
+    assert (await asker.get("/api/v1/retained/b/c")).status == 404
+
+
+async def test_topics() -> None:
+    bench = Bench()
+    for topic in ("a", "a/1", "a/2/x", "a/2/y", "b/c", "$x/y", "/z"):
+        bench.retain(topic, b"x")
+    asker = site(bench)
+
+    async def levels(query: str) -> list[tuple[str, str | None, int]]:
+        found = await get(asker, f"/topics{query}", "Topics")
+        return [(each["level"], each["topic"], each["children"]) for each in found["items"]]
+
+    assert await levels("") == [("", None, 1), ("a", "a", 3), ("b", None, 1)]
+    assert await levels("?prefix=a") == [("1", "a/1", 0), ("2", None, 2)]
+    assert await levels("?prefix=$x") == [("y", "$x/y", 0)]
+    assert await levels("?prefix=nothing") == []
+    assert await levels("?offset=1&limit=1") == [("a", "a", 3)]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/clients?sort=password",
+        "/clients?limit=0",
+        "/clients?limit=1001",
+        "/clients?offset=-1",
+        "/clients?connected=yes",
+        "/clients?unknown=1",
+        "/subscriptions?topic=a/%23",
+        "/subscriptions?topic=",
+        "/retained?filter=a/%23/b",
+        "/retained?filter=$share/g/a",
+        "/retained?filter=",
+        "/topics?prefix=%2B",
+    ],
+)
+async def test_what_cannot_be_meant(bench: Bench, target: str) -> None:
+    answer = await site(bench).get(f"/api/v1{target}")
+    assert answer.status == 400
+    assert_holds(answer.json, "Failure")
+
+
+async def test_the_settings() -> None:
+    settings: dict[str, tuple[object, str]] = {
+        "limits.maximum_qos": (1, "broker.toml"),
+        "log.level": ("info", "default"),
+    }
+    bench = Bench(effective=lambda: settings)
+    assert (await get(site(bench), "/config", "Settings"))["limits.maximum_qos"] == {
+        "value": 1,
+        "source": "broker.toml",
+    }
+    assert (await site(Bench()).get("/api/v1/config")).status == 503
