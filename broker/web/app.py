@@ -19,7 +19,9 @@ from starlette.routing import Route
 
 from broker.web.accounts import Accounts, Denied, may_scrape
 from broker.web.api import Api
+from broker.web.bans import Bans
 from broker.web.exchange import CALLER
+from broker.web.history import History
 from broker.web.metrics import Metrics
 from broker.web.settings import VIEWER
 from broker.web.static import read_files
@@ -30,9 +32,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from broker.web.bans import Bans
     from broker.web.exchange import AsgiApp, Caller
-    from broker.web.history import History
     from broker.web.settings import Settings
     from broker.web.static import File
     from broker.web.system import System
@@ -100,13 +100,18 @@ class Site:
 
 
 def build(
-    system: System, settings: Settings, bans: Bans, history: History, files: Mapping[str, File] | None = None
+    system: System,
+    settings: Settings,
+    bans: Bans | None = None,
+    history: History | None = None,
+    files: Mapping[str, File] | None = None,
 ) -> AsgiApp:
-    """The ASGI application. `files` are those of the installation, unless given."""
+    """The ASGI application. `files` are those of the installation, unless given; without `bans` none are in force, and
+    without a `history` that somebody runs it is empty."""
     site = Site(system, settings, read_files() if files is None and settings.dashboard else files or {})
     routes = site.routes()
     if settings.api:
-        routes += Api(system, site.accounts, bans, history).routes()
+        routes += Api(system, site.accounts, bans or Bans(system.broker), history or History(system)).routes()
 
     async def missing(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

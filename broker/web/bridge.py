@@ -192,6 +192,7 @@ class HttpConnection:
         """Answer a request, in a task of its own."""
         bridge = self._bridge
         exchange = Exchange(self._line, parser, head, bridge.body_bytes)
+        exchange.last = bridge.stopping
         goes_on = False
         try:
             if self._state != _BUSY:
@@ -256,9 +257,11 @@ class HttpConnection:
             self._line.finish()
 
     def stop(self) -> None:
-        """The Server ends."""
-        if self._state in (_READY, _LINGERING):
-            self._bridge.start(self._finish)
+        """This is the end, or the request that is being answered is the last one."""
+        if self._exchange is not None:
+            self._exchange.last = True
+        elif self._state in (_READY, _LINGERING):
+            self._finish()
 
     def time_is_up(self) -> None:
         """The deadline is past."""

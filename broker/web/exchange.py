@@ -77,7 +77,7 @@ class Exchange:
         self._parser = parser
         self._head = head
         self._body_bytes = body_bytes
-        self._last = False  # the connection ends with this response
+        self.last = False  # the connection ends with this response
         self._scope = trio.CancelScope()
         self._came = trio.Event()  # something has happened that `receive` may wait for
         self._room: trio.Event | None = None  # what was sent has left
@@ -156,6 +156,8 @@ class Exchange:
             self._complain(fault)
             if not self._begun:
                 self._say(500, "Something went wrong here; the log of the broker says what.")
+            return False
+        if self.last:
             return False
         return self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE
 
@@ -276,7 +278,7 @@ class Exchange:
         """The head of the response."""
         fields = [(bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ())]
         if not self._whole or (b"connection", b"close") in fields:
-            self._last = True  # what is left of a body that nobody has read could not be told from the next request
+            self.last = True  # what is left of a body that nobody has read could not be told from the next request
         headers = [(name, value) for name, value in fields if name not in _OWN]
         headers.append((b"date", formatdate(usegmt=True).encode()))
         said = {name for name, _ in headers}
@@ -284,7 +286,7 @@ class Exchange:
         headers += [(name.lower().encode(), value.encode()) for name, value in self._strict()]
         if b"upgrade" in said:  # of a 426: RFC 9110 section 7.8
             headers.append((b"connection", b"upgrade"))
-        if self._last:
+        if self.last:
             headers.append(_CLOSE)
         status = int(message["status"])
         response = h11.Response(status_code=status, headers=headers, reason=_PHRASES.get(status, ""))

@@ -1,7 +1,7 @@
 """The HTTP side as a whole, for whoever puts a broker together: made once, called with each HttpLine.
 
-What it stands on takes a while to import. That happens on a thread, when the listeners are open already: MQTT goes on
-meanwhile, and the first HTTP requests wait.
+What it stands on takes a while to import. That happens on a thread when the first request comes: a broker that nobody
+asks over HTTP never does it, and where it is done MQTT goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -32,18 +32,26 @@ class Web:
         self.settings = settings
         self.bans = Bans(system.broker)
         self.history = History(system)
+        self._nursery = nursery
         self.bridge = system.bridge = Bridge(self._answer, nursery)
         self._app: AsgiApp | None = None
         self._loaded = trio.Event()
+        self._loading = False
         system.broker.watchers = (*system.broker.watchers, self.bans)
-        nursery.start_soon(self._load)
         if settings.api:
             nursery.start_soon(self.history.run)
 
     def __call__(self, line: HttpLine) -> HttpConnection:
         return self.bridge(line)
 
+    def stop(self) -> None:
+        """The broker ends: connections between two requests end now, the others when they are answered."""
+        self.bridge.stop()
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._loading:
+            self._loading = True
+            self._nursery.start_soon(self._load)
         await self._loaded.wait()
         if self._app is None:
             raise RuntimeError("the HTTP side could not be loaded, as the log says")

@@ -231,6 +231,22 @@ async def test_one_connection_too_many_ends_an_idle_one(bridge: Bridge) -> None:
     assert [peer.line.finished for peer in peers] == [True, False]
 
 
+async def test_the_end_of_the_broker(bridge: Bridge, autojump_clock: trio.testing.MockClock) -> None:
+    idle, half, busy, late = (Opened(bridge) for _ in range(4))
+    await idle.say(GET % 1)
+    await half.say(b"GET / HT")
+    busy.connection.receive(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    await trio.testing.wait_all_tasks_blocked()
+    bridge.stop()
+    assert (idle.line.finished, half.line.finished, busy.line.finished) == (True, True, False)
+    await late.say(GET % 2)
+    await trio.sleep(6)
+    for each in (busy, late):
+        assert each.line.finished
+    assert b"connection: close" in busy.line.said.lower()
+    assert not bridge.open
+
+
 async def test_a_peer_that_goes_away_leaves_nothing_behind(bridge: Bridge) -> None:
     for said in (b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n", b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"):
         peer = Opened(bridge)
