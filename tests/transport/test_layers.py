@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import tracemalloc
 import zlib
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
+from proxyprotocol.result import ProxyResult, ProxyResultIPv4, ProxyResultIPv6
+from proxyprotocol.tlv import ProxyProtocolSSLTLV, ProxyProtocolTLV
+from proxyprotocol.v2 import ProxyProtocolV2
 
 from broker.core.connection import CONNECTED
 from broker.core.grants import Grant
@@ -449,6 +452,16 @@ def test_a_websocket_behind_a_proxy() -> None:
     wire = proxied(HTTP)
     assert wire.feed(HEADER + UPGRADE).startswith(b"HTTP/1.1 101 ")
     assert wire.connection.peer.address == "198.51.100.7:4711"
+
+
+def test_the_name_that_a_proxy_tells_is_no_certificate() -> None:
+    """It would let whoever is in `trusted_proxies` be any user."""
+    tlv = ProxyProtocolTLV(ssl=ProxyProtocolSSLTLV(has_ssl=True, has_cert_conn=True, verified=True, cn="admin"))
+    address = (IPv4Address("198.51.100.7"), 4711)
+    wire = proxied(MQTT)
+    assert names(wire.feed(ProxyProtocolV2().pack(ProxyResultIPv4(address, address, tlv=tlv)) + connect())) == ["Connack"]
+    assert wire.connection.peer.address == "198.51.100.7:4711"
+    assert wire.connection.peer.certificate is None
 
 
 @pytest.mark.parametrize("kind", [MQTT, AUTO, HTTP])
