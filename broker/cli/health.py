@@ -1,13 +1,15 @@
 """`broker health`: whether a broker lives, in one exit code.
 
-Where HTTP is spoken it asks for /healthz. Elsewhere it says CONNECT without a name and without credentials: a CONNACK
-is a sign of life, a refusal too, but one that calls the Server unavailable or busy; behind an accepted one PINGREQ must
-bring PINGRESP. No Session is left behind. All of it within one deadline.
+Where HTTP is spoken it asks for /healthz, and for /readyz where there is one: that tells of the store. Elsewhere it
+says CONNECT without a name and without credentials: a CONNACK is a sign of life, a refusal too, but one that calls the
+Server unavailable or busy; behind an accepted one PINGREQ must bring PINGRESP. No Session is left behind. All of it
+within one deadline.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import time
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 MOST: Final = 65_536  # bytes of an answer that are looked at
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443, "http": 80, "https": 443}
 SECURE: Final = ("mqtts", "wss", "https")
+LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length:[ \t]*(\d{1,9})")
 OF_OLD: Final = b"\x20\x02\x00\x01"  # a Server without 5.0 answers "unacceptable protocol version"
 # A Server that says this of our certificate has said something, and that is all that is asked.
 ALERTS: Final = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE"})
@@ -195,10 +198,16 @@ def _first(listeners: Sequence[tuple[str, str]]) -> Place:
 def ask(place: Place, context: ssl.SSLContext | None, deadline: float) -> str:
     """What the broker says, in a few words. Raises Unwell."""
     try:
-        with _open(place, context, deadline) as opened:
-            if place.scheme in ("mqtt", "mqtts", "unix"):
+        if place.scheme in ("mqtt", "mqtts", "unix"):
+            with _open(place, context, deadline) as opened:
                 return _in_mqtt(opened, deadline)
-            return _in_http(opened, place, deadline)
+        status, said = _get("/healthz", place, context, deadline)
+        if status != "200":
+            raise Unwell(f"/healthz answers {status}{': ' + said if said else ''}")
+        status, ready = _get("/readyz", place, context, deadline)
+        if status == "503":
+            raise Unwell(f"/readyz: {ready}")
+        return f"{said}; /readyz: {ready}" if status == "200" else said
     except TimeoutError:
         raise Unwell("no answer in time") from None
     except ssl.SSLError as error:
@@ -244,23 +253,30 @@ def _receive(opened: socket.socket, deadline: float) -> bytes:
     return opened.recv(MOST)
 
 
-def _in_http(opened: socket.socket, place: Place, deadline: float) -> str:
+def _get(path: str, place: Place, context: ssl.SSLContext | None, deadline: float) -> tuple[str, str]:
+    """Status and the beginning of the body, in one line. Raises Unwell where it is no HTTP."""
     host = f"[{place.host}]" if ":" in place.host else place.host
-    head = ("GET /healthz HTTP/1.1", f"Host: {host}:{place.port}", "Connection: close", "", "")
-    opened.settimeout(_left(deadline))
-    opened.sendall("\r\n".join(head).encode())
+    head = (f"GET {path} HTTP/1.1", f"Host: {host}:{place.port}", "Connection: close", "", "")
     data = b""
-    while len(data) < MOST and (more := _receive(opened, deadline)):
-        data += more
+    with _open(place, context, deadline) as opened:
+        opened.settimeout(_left(deadline))
+        opened.sendall("\r\n".join(head).encode())
+        while len(data) < MOST and not _complete(data) and (more := _receive(opened, deadline)):
+            data += more
     first, _, _ = data.partition(b"\r\n")
     _, _, body = data.partition(b"\r\n\r\n")
     words = first.split(b" ", 2)
     if not words[0].startswith(b"HTTP/") or len(words) < 2:
         raise Unwell("what answers does not speak HTTP")
     said = "".join(each for each in body[:200].decode("utf-8", "replace") if each.isprintable())
-    if words[1] != b"200":
-        raise Unwell(f"/healthz answers {words[1].decode('ascii', 'replace')}{': ' + said if said else ''}")
-    return said
+    return words[1].decode("ascii", "replace"), said
+
+
+def _complete(data: bytes) -> bool:
+    """Whether that is all of an answer that says how long it is: its connection may end later."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = LENGTH.search(head)
+    return bool(end) and length is not None and len(body) >= int(length[1])
 
 
 def _in_mqtt(opened: socket.socket, deadline: float) -> str:
