@@ -5,10 +5,11 @@ from __future__ import annotations
 import tracemalloc
 import zlib
 from ipaddress import IPv4Address, ip_network
+from socket import SOCK_STREAM
 from typing import TYPE_CHECKING
 
 import pytest
-from proxyprotocol.result import ProxyResult, ProxyResultIPv4, ProxyResultIPv6
+from proxyprotocol.result import ProxyResultIPv4
 from proxyprotocol.tlv import ProxyProtocolSSLTLV, ProxyProtocolTLV
 from proxyprotocol.v2 import ProxyProtocolV2
 
@@ -459,7 +460,8 @@ def test_the_name_that_a_proxy_tells_is_no_certificate() -> None:
     tlv = ProxyProtocolTLV(ssl=ProxyProtocolSSLTLV(has_ssl=True, has_cert_conn=True, verified=True, cn="admin"))
     address = (IPv4Address("198.51.100.7"), 4711)
     wire = proxied(MQTT)
-    assert names(wire.feed(ProxyProtocolV2().pack(ProxyResultIPv4(address, address, tlv=tlv)) + connect())) == ["Connack"]
+    header = ProxyProtocolV2().pack(ProxyResultIPv4(address, address, protocol=SOCK_STREAM, tlv=tlv))
+    assert names(wire.feed(header + connect())) == ["Connack"]
     assert wire.connection.peer.address == "198.51.100.7:4711"
     assert wire.connection.peer.certificate is None
 
