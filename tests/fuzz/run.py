@@ -59,7 +59,7 @@ def fuzz(target: str, seconds: int, keep: bool) -> str:
         )
         command = [sys.executable, "-m", "tests.fuzz.one", target, *options, str(folder)]
         process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + STARTING)
-        words = said(process.stdout + process.stderr)
+        words = said(process.stdout, process.stderr)
         for artifact in Path(scratch).glob("*-*"):  # crash-…, timeout-…, oom-…
             raise Finding(f"{words}\n{target}: {written_line(artifact.read_bytes())}")
         if process.returncode:
@@ -69,13 +69,12 @@ def fuzz(target: str, seconds: int, keep: bool) -> str:
         return f"{line}, {add(target, known, new)} written to corpus/" if keep else line
 
 
-def said(output: str) -> str:
+def said(output: str, errors: str) -> str:
     """What matters of a process's words: the exception, or what libFuzzer ended it for."""
-    for beginning in (" === Uncaught Python exception", "Traceback", "ERROR: libFuzzer"):
-        at = output.find(beginning)
-        if at >= 0:
-            return output[at : at + 4000].rstrip()
-    return output[-2000:]
+    at = output.find(" === Uncaught Python exception")
+    if at >= 0:
+        return output[at:].strip()
+    return errors[max(0, errors.find("ERROR: libFuzzer")) :][-4000:].strip()
 
 
 def count(output: str, name: str) -> int:
