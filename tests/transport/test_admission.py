@@ -13,7 +13,7 @@ from broker.packets.types import MQTT_3_1_1, Connect, Pingreq
 from broker.transport.admission import AT_ONCE, PAUSE, counted_as
 from broker.transport.pump import ACCEPTED_AT_ONCE
 from tests.core.parts import limits
-from tests.transport.parts import UPGRADE, Bench, Client, connect, frame, warnings
+from tests.transport.parts import UPGRADE, Bench, Client, Unfit, connect, frame, warnings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -40,12 +40,16 @@ async def make() -> AsyncIterator[Callable[..., Bench]]:
 
 
 class Abroad(socket.socket):
-    """A listening socket whose peers are somewhere else, at `host`."""
+    """A listening socket whose peers are somewhere else, at `host`; with an `error` they cannot be made ready."""
 
     host: str
+    error: Exception | None = None
 
     def accept(self) -> tuple[socket.socket, object]:
         accepted, address = super().accept()
+        if self.error is not None:
+            accepted = unfit = Unfit(fileno=accepted.detach())
+            unfit.error = self.error
         return accepted, (self.host, *address[1:])
 
 
@@ -173,14 +177,10 @@ async def test_who_cannot_be_made_ready_takes_no_place(make: Callable[..., Bench
     bench = make(connections_per_address=1)
     listener = bench.listen()
     move(listener, "192.0.2.1")
-    prepare = listener.prepare
-
-    def fail(connected: socket.socket) -> None:
-        raise OSError("not ready")
-
-    listener.__dict__["prepare"] = fail
+    assert isinstance(listener.socket, Abroad)
+    listener.socket.error = OSError("not ready")
     assert not is_in(bench.client(listener))
-    listener.__dict__["prepare"] = prepare
+    listener.socket.error = None
     assert is_in(bench.client(listener))
     assert listener.connections == 1
 
