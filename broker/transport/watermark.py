@@ -59,13 +59,13 @@ class Watermark:
         if self._process_is_large or held > most or unsafe > UNSAFE:
             if not self.above:
                 self.above = True
+                why = ""  # of its memory the log has been told
                 if held > most:
                     why = f"slow readers hold {held} bytes (server.buffered_bytes is {most})"
                 elif unsafe > UNSAFE:
                     why = f"{unsafe} bytes wait to be written to the disk"
-                else:
-                    why = f"the process is too large (server.memory is {broker.limits.memory})"
-                self.complaints.complain(now, logging.WARNING, "watermark", f"{why}: publishers wait")
+                if why:
+                    self.complaints.complain(now, logging.WARNING, "watermark", f"{why}: publishers wait")
         elif self.above and held < most // 2 and unsafe < UNSAFE // 2:
             self.above = False
             self.lowered.set()
