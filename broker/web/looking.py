@@ -153,7 +153,9 @@ class Looking:
         if topic is not None and not valid_topic_name(topic):
             raise Denied(400, "bad_request", "topic has to be a Topic Name, without + and #.")
 
-        def keep(held: Subscription) -> bool:
+        def keep(held: Subscription | None) -> bool:
+            if held is None:
+                return False
             if text is not None and text not in held.topic_filter:
                 return False
             return topic is None or matches(held.topic_filter, topic)
@@ -163,7 +165,7 @@ class Looking:
             sessions = [each for each in (self.broker.sessions.get(client),) if each is not None]
         page = page_of(query)
         total, found = await select(_held_by(sessions), keep, page)
-        return as_list(total, page, [rows.subscription(each) for each in found])
+        return as_list(total, page, [rows.subscription(each) for each in found if each is not None])
 
     async def retained(self, asked: Asked) -> Response:
         topic_filter = topic_filter_of(asked.query["filter"])
@@ -233,8 +235,10 @@ class Looking:
         return JSONResponse({name: {"value": value, "source": source} for name, (value, source) in settings.items()})
 
 
-def _held_by(sessions: list[Session]) -> Iterator[Subscription]:
+def _held_by(sessions: list[Session]) -> Iterator[Subscription | None]:
+    """All their subscriptions, with a None for each Session, so that one who rests now and then can do it there."""
     for session in sessions:
+        yield None
         yield from list(session.subscriptions.values())
 
 

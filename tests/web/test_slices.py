@@ -40,10 +40,10 @@ async def test_nobody_waits_for_long() -> None:
     gaps: list[float] = []
 
     async def look_on() -> None:
-        last = time.perf_counter()
+        last = time.thread_time()
         while True:
             await trio.lowlevel.checkpoint()
-            now = time.perf_counter()
+            now = time.thread_time()
             gaps.append(now - last)
             last = now
 
@@ -53,7 +53,7 @@ async def test_nobody_waits_for_long() -> None:
         await select_sorted(things, lambda each: each % 3 > 0, Page(50_000, 100), lambda each: each, False)
         nursery.cancel_scope.cancel()
     assert len(gaps) > 20
-    assert sorted(gaps)[len(gaps) // 2] < 0.02  # others on the machine may take it for a while
+    assert sorted(gaps)[len(gaps) * 9 // 10] < 0.01  # of this thread alone; SLICE is 2 ms
 
 
 async def test_all_of_them_come() -> None:
