@@ -28,6 +28,7 @@ from broker.core.restoring import Restorer
 from broker.packets.properties import forwarded_properties
 from broker.packets.reasons import ProtocolError, ReasonCode
 from broker.packets.topics import check_topic_name
+from broker.site import open_site, settings_of
 from broker.store.folder import StoreFailed
 from broker.store.store import SqliteStore
 from broker.transport import memory
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from broker.core.limits import ServerLimits
     from broker.core.ports import Authenticator, Peer, Watcher
     from broker.packets.types import Properties
+    from broker.web.service import Web
 
 ALPN: Final = {"tcp": ("mqtt",), "ws": ("http/1.1",), "auto": ("mqtt", "http/1.1"), "unix": ()}
 MACOS_OPEN_MAX = 10_240  # what macOS grants although it calls the limit infinite
@@ -96,6 +98,9 @@ class Server:
         self._stream_limits = Limits()
         self._stopping = trio.CancelScope(shield=True)
         self._workers: trio.Nursery | None = None
+        self.reread: Callable[[], Config] | None = None  # the configuration, where it stands in a file
+        self._site: Web | None = None
+        self._site_settings = settings_of(config, self.has_own_authenticator)
         self._pulses: list[tuple[float, Callable[[], None]]] = []
         self._working = trio.CancelScope(shield=True)  # a cancelled caller says goodbye too: `_stop` bounds how long
 
@@ -153,6 +158,43 @@ class Server:
         self._settle(now)
         return ReasonCode(reason)
 
+    @property
+    def has_own_authenticator(self) -> bool:
+        """Whether the program says who is let in, and not the configuration."""
+        return self._own_authenticator is not None
+
+    def listener_names(self) -> dict[str, str]:
+        """What the configuration calls its listeners, by their URLs."""
+        return {
+            listener.url: each.label for listener, each in zip(self.listeners, self._opened, strict=True) if each.name
+        }
+
+    def store_state(self) -> dict[str, object] | None:
+        """How the data folder fares; None without one."""
+        store = self.store
+        if store is None:
+            return None
+        return {
+            "state": store.state,
+            "durability": store.durability,
+            "path": str(store.folder.path),
+            "free_bytes": store.figures.free,
+        }
+
+    async def reload_anew(self) -> list[str]:
+        """Read the configuration anew, as at SIGHUP, and tell what has changed. Raises ReloadRefused."""
+        from broker.web.system import ReloadRefused
+
+        assert self.reread is not None
+        try:
+            return [str(change) for change in await self.reload(await trio.to_thread.run_sync(self.reread))]
+        except (ConfigError, AccessError, TlsError) as error:
+            raise ReloadRefused(str(error).splitlines()) from None
+
+    def settle(self, now: float) -> None:
+        """Let what was put out for Clients leave."""
+        self._settle(now)
+
     def _settle(self, now: float) -> None:
         self._pump.flush(now)
         self._ticker.check()
@@ -197,6 +239,8 @@ class Server:
             with self._working:
                 async with trio.open_nursery() as nursery:
                     self._workers = nursery
+                    if self.config.web.wanted:
+                        self._pump.http = self._site = open_site(self, self._site_settings, nursery)
                     nursery.start_soon(self._pump.run, nursery, self._ticker.check)
                     nursery.start_soon(self._ticker.run)
                     for pulse in self._pulses:
@@ -254,6 +298,8 @@ class Server:
             await self._written()
         now = trio.current_time()
         self.broker.shut_down(now)
+        if self._site is not None:
+            self._site.stop()
         self._settle(now)
         self._stopping.deadline = now + self.broker.limits.shutdown_timeout
         with self._stopping:
@@ -273,6 +319,7 @@ class Server:
             from broker.access import Access  # as above
 
             access = await trio.to_thread.run_sync(Access, config, old)
+        site_settings = settings_of(config, self.has_own_authenticator)
         pairs = list(self._same_listeners(config))
         certificates = [
             (listener.tls, await trio.to_thread.run_sync(_tls, wanted))
@@ -300,6 +347,7 @@ class Server:
             self.broker.authenticator = AllowAll()
         if access is not None or old is not None:
             self._regrant(access)
+        self._site_settings.adopt(site_settings)
         self._access = access
         self.config = config
         if old is not None:
@@ -419,6 +467,7 @@ async def run(
     _raise_file_limit()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with serve(config, authenticator=authenticator) as server:
+            server.reread = reread
             gc.collect()
             gc.freeze()
             gc.set_threshold(COLLECT_AFTER, 20, 100)

@@ -58,3 +58,8 @@ class WebConfig(Table):
         """User name -> role."""
         lists = (("viewer", self.viewers), ("operator", self.operators), ("admin", self.admins))
         return {name: role for role, names in lists for name in names}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is answered."""
+        return self.health or self.metrics or self.api or self.dashboard

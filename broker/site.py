@@ -1,0 +1,57 @@
+"""The HTTP side of a Server: what the configuration says of it, handed to `broker.web`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broker.auth.methods import AccessError
+from broker.packets import decode
+from broker.web.service import Web
+from broker.web.settings import Settings, read_tokens
+from broker.web.system import System
+
+if TYPE_CHECKING:
+    import trio
+
+    from broker.config import Config
+    from broker.server import Server
+
+COMPILED: Final = not (decode.__file__ or "").endswith(".py")
+
+
+def settings_of(config: Config, own_authenticator: bool) -> Settings:
+    """What is answered over HTTP, and to whom. `own_authenticator`: the program says who is let in, and not the
+    configuration. Raises AccessError where the file of tokens is not to be used."""
+    web = config.web
+    tokens = {}
+    if web.tokens_file is not None:
+        try:
+            tokens = read_tokens(web.tokens_file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise AccessError(f"{web.tokens_file}: {error}") from None
+    return Settings(
+        health=web.health,
+        metrics=web.metrics,
+        metrics_anonymous=web.metrics_anonymous,
+        api=web.api,
+        dashboard=web.dashboard,
+        users=web.roles,
+        tokens=tokens,
+        anonymous=web.anonymous,
+        open_here=not (config.auth_methods or own_authenticator),
+        session_idle=web.session_idle,
+    )
+
+
+def open_site(server: Server, settings: Settings, nursery: trio.Nursery) -> Web:
+    """The service of plain HTTP on the listeners of a Server; its tasks run in `nursery`."""
+    system = System(
+        server.broker,
+        server.listeners,
+        server.settle,
+        names=server.listener_names(),
+        build="compiled" if COMPILED else "plain",
+        store=server.store_state if server.store is not None else None,
+        reload=server.reload_anew if server.reread is not None else None,
+    )
+    return Web(system, settings, nursery)
