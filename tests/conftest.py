@@ -62,8 +62,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def is_left_out(module: Path) -> bool:
-    """Whether the run on the compiled build is without this test module, named from here."""
+    """Whether the run on the compiled build is without this test module, named from here, unless it is asked for."""
     return not LEFT_OUT.isdisjoint((module.with_suffix(""), *module.parents))
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    tests = ROOT / "tests"
+    if BUILD == "plain" or not collection_path.is_relative_to(tests):
+        return None
+    return is_left_out(collection_path.relative_to(tests)) or None  # None leaves it to others
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -72,7 +79,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: list[pytest.Item] = []
     for item in items:
         here = all(mark.args == (BUILD,) for mark in item.iter_markers("build"))
-        here = here and (BUILD == "plain" or not is_left_out(item.path.relative_to(ROOT / "tests")))
         here = here and (long or item.get_closest_marker("faults_long") is None)
         (kept if here else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
