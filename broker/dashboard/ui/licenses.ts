@@ -35,7 +35,7 @@ export function licensePlugin(root: string): Plugin {
     name: "third-party-licenses",
     apply: "build",
     generateBundle() {
-      this.emitFile({ type: "asset", fileName: "assets/third-party-licenses.txt", source: licenses(root) });
+      this.emitFile({ type: "asset", fileName: "third-party-licenses.txt", source: licenses(root) });
     },
   };
 }

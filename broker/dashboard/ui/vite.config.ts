@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
+import { compressPlugin } from "./compress.ts";
 import { mockApi } from "./dev/mock.ts";
 import { licensePlugin } from "./licenses.ts";
 
@@ -9,7 +10,7 @@ const root = fileURLToPath(new URL(".", import.meta.url));
 export default defineConfig({
   root,
   base: "/",
-  plugins: [svelte(), licensePlugin(root), mockApi()],
+  plugins: [svelte(), licensePlugin(root), compressPlugin(), mockApi()],
   build: {
     outDir: "../static",
     emptyOutDir: true,

@@ -162,3 +162,13 @@ export function overheadPerPublish(transport: Transport): number | null {
   const payload = transport.publish_bytes_received + transport.publish_bytes_sent;
   return messages === 0 ? null : (transport.bytes_received + transport.bytes_sent - payload) / messages;
 }
+
+const ORDER = ["tcp", "ws", "tls", "wss", "unix"];
+
+/** TCP and WebSocket first, then what else has been used. */
+export function inOrder(transports: Record<string, Transport>): [string, Transport][] {
+  const rank = (name: string): number => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
+  return Object.entries(transports)
+    .filter(([name, each]) => rank(name) < 2 || each.connections > 0 || each.messages_received > 0)
+    .sort(([a], [b]) => rank(a) - rank(b));
+}

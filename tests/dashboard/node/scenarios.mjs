@@ -1,0 +1,272 @@
+// What one does on the page, and what must be seen then. Each scenario gets a new page and topics of its own.
+
+import assert from "node:assert/strict";
+
+const SECONDS = 1000;
+
+/** Wait until `read` gives what `wanted` accepts, and return it. */
+export async function until(read, wanted, what, timeout = 10 * SECONDS) {
+  const end = Date.now() + timeout;
+  for (;;) {
+    const seen = await read();
+    if (wanted(seen)) return seen;
+    if (Date.now() > end) throw new Error(`${what}: it was ${JSON.stringify(seen)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const sees = (locator, pattern, what = String(pattern)) =>
+  until(() => locator.innerText().catch(() => ""), (text) => pattern.test(text.replace(/\s+/g, " ")), what);
+
+async function subscribe(page, filter) {
+  await page.getByLabel("Topic Filter to subscribe to").fill(filter);
+  await page.getByRole("button", { name: "Subscribe", exact: true }).click();
+}
+
+const row = (page, name) => page.getByRole("treeitem").filter({ hasText: name }).first();
+
+async function shows(page, name) {
+  await row(page, name).waitFor();
+  return row(page, name);
+}
+
+export const scenarios = {
+  async overview({ page, open }) {
+    await open("/");
+    await sees(page.locator("header"), /MQTT connected/);
+    await sees(page.locator("header"), /API none/);
+    const numbers = page.locator(".numbers");
+    await sees(numbers, /Messages in .* Clients \d+ .* Memory [\d.]+ MiB/);
+    await sees(page.locator("main"), /from \$SYS over MQTT/);
+    assert.equal(await page.locator("canvas").count(), 6);
+  },
+
+  async topics({ page, open, publish, root }) {
+    await open("/#/topics");
+    assert.equal(await page.getByRole("treeitem").count(), 0);
+    await sees(page.locator("main"), /Nothing is subscribed to yet/);
+    await publish(`${root}/lamp/state`, '{"on":true,"level":20}', { retain: true });
+    await subscribe(page, `${root}/#`);
+    await (await shows(page, "lamp")).click();
+    const state = await shows(page, "state");
+    await sees(state, /\{"on":true,"level":20\}.*R/);
+    await state.click();
+
+    const detail = page.locator(".detail");
+    await sees(detail, /"level": 20/);
+    await publish(`${root}/lamp/state`, '{"on":true,"level":75}');
+    await sees(detail, /"level": 75/);
+    await page.getByText("Diff with the previous").click();
+    await sees(detail.getByLabel("Difference"), /− "level": 20 \+ "level": 75/);
+    await page.getByLabel("Field to chart").selectOption("level");
+    await sees(detail.locator("figcaption"), /last 2 75/);
+    assert.equal(await detail.locator("canvas").count(), 1);
+    assert.equal(await detail.getByRole("listitem").count(), 2);
+
+    await detail.getByRole("listitem").last().getByRole("button").click();
+    await page.getByLabel("Format of the payload").selectOption("hex");
+    await sees(detail.getByLabel("Payload", { exact: true }), /000000 7b 22 6f 6e 22 3a/);
+    await sees(detail, /an earlier one/);
+  },
+
+  async formats({ page, open, publish, root }) {
+    const payloads = {
+      msgpack: [[0x82, 0xa1, 0x74, 0xcb, 0x40, 0x35, 0x80, 0, 0, 0, 0, 0, 0xa1, 0x6e, 0x07], /"t": 21.5, "n": 7/, "MessagePack"],
+      cbor: [[0xa2, 0x61, 0x74, 0xfb, 0x40, 0x35, 0x80, 0, 0, 0, 0, 0, 0x61, 0x6e, 0x07], /"t": 21.5, "n": 7/, "CBOR"],
+      bytes: [[0xff, 0x00, 0x41], /000000 ff 00 41 .*··A/, "Hex"],
+      text: [[...Buffer.from("two\nlines")], /two lines/, "Text"],
+    };
+    await open("/#/topics");
+    await subscribe(page, `${root}/#`);
+    for (const [name, [bytes]] of Object.entries(payloads)) await publish(`${root}/${name}`, Buffer.from(bytes));
+    await until(() => page.getByRole("treeitem").count(), (count) => count === 5, "all four topics");
+    for (const [name, [, pattern, format]] of Object.entries(payloads)) {
+      await (await shows(page, name)).click();
+      await sees(page.locator(".detail h2"), new RegExp(`/${name}$`));
+      await sees(page.locator(".payload"), pattern);
+      assert.equal(await page.locator(".detail option[value=auto]").innerText(), `Auto: ${format}`);
+    }
+    await (await shows(page, "msgpack")).click();
+    await page.getByLabel("Field to chart").selectOption("t");
+    await sees(page.locator("figcaption"), /21\.5/);
+  },
+
+  async filter_and_pins({ page, open, publish, root }) {
+    await open("/#/topics");
+    await subscribe(page, `${root}/#`);
+    for (const room of ["kitchen", "hall"]) {
+      for (const what of ["temp", "light"]) await publish(`${root}/${room}/${what}`, what);
+    }
+    await shows(page, "kitchen");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("/");
+    await page.keyboard.type("TEMP");
+    await until(() => page.getByRole("treeitem").count(), (count) => count === 5, "the way to two topics");
+    await sees(page.locator(".titles"), /2 found/);
+    await page.locator("[data-filter]").fill(`${root}/hall/+`);
+    await until(() => page.getByRole("treeitem").count(), (count) => count === 4, "what a pattern matches");
+    await (await shows(page, "light")).click();
+    await page.getByRole("button", { name: "Pin", exact: true }).click();
+    await page.locator("[data-filter]").fill("");
+    await page.reload();
+    await sees(page.locator(".pins"), new RegExp(`${root}/hall/light`));
+    await publish(`${root}/hall/light`, "bright", { retain: true });
+    await sees(page.locator(".pins"), /bright/);
+  },
+
+  async the_list_stays_under_the_pointer({ page, open, publish, root }) {
+    await open("/#/topics");
+    await subscribe(page, `${root}/#`);
+    for (let number = 10; number < 60; number += 1) await publish(`${root}/m${number}`, "x");
+    const target = await shows(page, "m12");
+    await target.hover();
+    const before = await target.boundingBox();
+    for (let number = 0; number < 5; number += 1) await publish(`${root}/a${number}`, "x");
+    await page.getByRole("button", { name: /New topics wait/ }).waitFor();
+    assert.equal(await row(page, "a0").count(), 0);
+    const held = await target.boundingBox();
+    await page.mouse.move(5, 300);
+    await shows(page, "a0");
+    assert.ok(Math.abs(held.y - before.y) < 40, "one line of text came above, and no row moved beyond it");
+
+    // Scrolled, the first row in view stays where it is while others come before it.
+    await page.getByRole("tree").evaluate((tree) => (tree.scrollTop = 22 * 20));
+    await page.waitForTimeout(300);
+    const first = () => page.getByRole("tree").evaluate((tree) => {
+      const edge = tree.getBoundingClientRect().top;
+      const rows = [...tree.querySelectorAll("[role=treeitem]")];
+      const row = rows.find((each) => each.getBoundingClientRect().top >= edge - 1);
+      return [row.querySelector(".name").textContent, Math.round(row.getBoundingClientRect().top - edge)];
+    });
+    const was = await first();
+    for (let number = 5; number < 15; number += 1) await publish(`${root}/a${number}`, "x");
+    await sees(page.locator(".head"), /65 topics/);
+    await page.waitForTimeout(600);
+    assert.deepEqual(await first(), was);
+  },
+
+  async pause({ page, open, publish, root }) {
+    await open("/#/topics");
+    await subscribe(page, `${root}/#`);
+    await publish(`${root}/x`, "one");
+    const x = await shows(page, "x");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("p");
+    await publish(`${root}/x`, "two");
+    await sees(page.locator(".head"), /paused, 1 passed by/);
+    assert.match(await x.innerText(), /one/);
+    await page.keyboard.press("p");
+    await publish(`${root}/x`, "three");
+    await sees(x, /three/);
+  },
+
+  async keyboard({ page, open, publish, root }) {
+    await open("/");
+    for (const [key, title] of [["t", "Topics"], ["p", "Publish"], ["r", "Retained"], ["c", "Clients"], ["s", "Subscriptions"], ["e", "Explain"], ["w", "TCP / WebSocket"], ["o", "Overview"]]) {
+      await page.keyboard.press("g");
+      await page.keyboard.press(key);
+      await until(() => page.title(), (text) => text === `${title} – TrioMQ`, title);
+    }
+    await page.keyboard.press("?");
+    await page.getByRole("dialog", { name: "Keys" }).waitFor();
+    await page.keyboard.press("Escape");
+    await until(() => page.getByRole("dialog").count(), (count) => count === 0, "the help is closed");
+
+    await page.keyboard.press("g");
+    await page.keyboard.press("t");
+    await subscribe(page, `${root}/#`);
+    await publish(`${root}/b/c`, "deep");
+    await shows(page, root);
+    await page.getByRole("tree").focus();
+    for (const key of ["ArrowDown", "ArrowRight", "ArrowRight", "ArrowRight", "Enter"]) await page.keyboard.press(key);
+    await sees(page.locator(".detail h2"), new RegExp(`${root}/b/c`));
+    const active = await page.getByRole("tree").getAttribute("aria-activedescendant");
+    assert.match(await page.locator(`#${active}`).innerText(), /deep/);
+    await page.keyboard.press("ArrowLeft");
+    await page.keyboard.press("ArrowLeft");
+    await until(() => page.getByRole("treeitem").count(), (count) => count === 2, "b is folded");
+  },
+
+  async publish({ page, open, root, device }) {
+    await open("/#/publish");
+    await sees(page.locator("header"), /MQTT connected/);
+    const main = page.locator("main");
+    await page.getByLabel("Topic", { exact: true }).fill(`${root}/+`);
+    await page.getByRole("button", { name: "Publish", exact: true }).click();
+    await sees(main, /A Topic Name has no \+ and no #/);
+    await page.getByLabel("Topic", { exact: true }).fill(`${root}/set`);
+    await page.locator("textarea#payload").fill('{"on": 1}');
+    await page.getByLabel("How the payload is written").selectOption("json");
+    await page.getByLabel("QoS").selectOption("1");
+    await page.getByRole("button", { name: "Publish", exact: true }).click();
+    await sees(main, new RegExp(`${root}/set: no matching subscribers`));
+    const heard = device(`${root}/set`);
+    await heard.ready;
+    await page.getByText("Properties", { exact: true }).click();
+    await page.getByLabel("Content type").fill("application/json");
+    await page.getByLabel("User properties, a line each").fill("colour: red");
+    await page.getByRole("button", { name: "Publish", exact: true }).click();
+    const { payload, packet } = await heard.message;
+    assert.equal(payload.toString(), '{"on": 1}');
+    assert.equal(packet.properties.contentType, "application/json");
+    assert.deepEqual({ ...packet.properties.userProperties }, { colour: "red" });
+    await sees(main, new RegExp(`${root}/set: success`));
+    await page.reload();
+    await page.locator("section").getByRole("listitem").first().getByRole("button").click();
+    assert.equal(await page.getByLabel("Topic", { exact: true }).inputValue(), `${root}/set`);
+    assert.equal(await page.locator("textarea#payload").inputValue(), '{"on": 1}');
+  },
+
+  async retained({ page, open, publish, root }) {
+    for (let number = 0; number < 12; number += 1) await publish(`${root}/${number}/config`, `kept ${number}`, { retain: true });
+    await open("/#/retained");
+    await sees(page.locator("header"), /MQTT connected/);
+    await page.getByLabel("Topic Filter").fill(`${root}/#`);
+    await page.getByRole("button", { name: "Look" }).click();
+    await sees(page.locator("main"), /1 – 12 of 12/);
+    await page.getByRole("button", { name: `${root}/3/config` }).click();
+    await sees(page.locator(".detail"), /kept 3/);
+    await page.locator(".detail").getByRole("button", { name: "Delete" }).click();
+    await sees(page.locator("main"), /1 – 11 of 11/);
+    await page.getByRole("button", { name: "Delete all that match…" }).click();
+    await sees(page.getByRole("dialog"), /11 retained messages match/);
+    await page.getByRole("button", { name: "Delete 11" }).click();
+    await sees(page.locator("main"), /11 are deleted/);
+    await page.getByRole("button", { name: "Look" }).click();
+    await sees(page.locator("main"), /None/);
+  },
+
+  async what_needs_the_api_says_so({ page, open }) {
+    for (const view of ["clients", "subscriptions", "explain"]) {
+      await open(`/#/${view}`);
+      await sees(page.locator("main"), /needs the admin API, which this broker does not offer/);
+    }
+  },
+
+  async transports({ page, open }) {
+    await open("/#/transports");
+    await sees(page.locator("table").first(), /tcp.* ws/);
+    await sees(page.locator("table").first(), /Bytes beside the payload, for each PUBLISH/);
+  },
+
+  async the_broker_is_all_that_is_asked({ page, open, origin }) {
+    const asked = new Set();
+    page.on("request", (request) => asked.add(new URL(request.url()).origin));
+    for (const view of ["overview", "topics", "publish", "retained", "clients", "subscriptions", "explain", "transports"]) {
+      await open(`/#/${view}`);
+      await page.waitForTimeout(100);
+    }
+    assert.deepEqual([...asked], [origin]);
+  },
+
+  async themes({ page, open }) {
+    await open("/");
+    const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    await page.getByLabel("Theme").selectOption("dark");
+    const dark = await until(background, (colour) => colour === "rgb(20, 23, 27)", "dark");
+    await page.reload();
+    assert.equal(await background(), dark);
+    await page.getByLabel("Theme").selectOption("light");
+    await until(background, (colour) => colour !== dark, "light");
+  },
+};
