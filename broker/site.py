@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.auth.methods import AccessError
+from broker.config.effective import effective
 from broker.packets import decode
 from broker.web.service import Web
 from broker.web.settings import Settings, read_tokens
@@ -52,6 +53,7 @@ def open_site(server: Server, settings: Settings, nursery: trio.Nursery) -> Web:
         names=server.listener_names(),
         build="compiled" if COMPILED else "plain",
         store=server.store_state if server.store is not None else None,
+        effective=lambda: effective(server.config),
         reload=server.reload_anew if server.reread is not None else None,
     )
     return Web(system, settings, nursery)

@@ -12,6 +12,7 @@ that the core reads.
     checks, files     settings seen together, and the files that they name
     load, errors      all mistakes at once, each with its place
     changes           what differs from another configuration, and what of that needs a restart
+    effective         what is in force, for programs
     text              samples and tables, written from `settings`
     scenario          files of `broker simulate`, by the same means
 """

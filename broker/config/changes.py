@@ -47,6 +47,9 @@ AT_ONCE: Final[frozenset[Path]] = frozenset(
         ("server", "flapping_ban"),
         ("server", "takeover_storm"),
         ("server", "allow_readable_keys"),
+        *(("web", name) for name in ("admins", "operators", "viewers", "tokens_file", "anonymous")),
+        ("web", "metrics_anonymous"),
+        ("web", "session_idle"),
         *(("listeners", "tls", name) for name in TABLES["listeners", "tls"].model_fields),
     }
 )

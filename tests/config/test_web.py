@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from broker.config import AuthConfig, Config, ConfigError, WebConfig, load
+from broker.config.changes import changes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,3 +63,31 @@ def test_tokens_must_be_there_and_kept_from_others(tmp_path: Path) -> None:
         load(path, {})
     tokens.chmod(0o600)
     assert load(path, {}).web.tokens_file == tokens
+
+
+def test_who_may_do_what_changes_at_once_and_parts_by_a_restart(tmp_path: Path) -> None:
+    passwords = AuthConfig(password_file=tmp_path / "passwd")
+    old = Config(auth=passwords)
+    new = Config(
+        auth=passwords,
+        web=WebConfig(
+            api=False,
+            admins=("ann",),
+            operators=("ben",),
+            viewers=("cleo",),
+            tokens_file=tmp_path / "tokens",
+            anonymous="none",
+            metrics_anonymous=True,
+            session_idle=60.0,
+        ),
+    )
+    assert {change.path: change.restart for change in changes(old, new)} == {
+        "web.api": True,
+        "web.admins": False,
+        "web.operators": False,
+        "web.viewers": False,
+        "web.tokens_file": False,
+        "web.anonymous": False,
+        "web.metrics_anonymous": False,
+        "web.session_idle": False,
+    }
