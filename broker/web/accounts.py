@@ -124,7 +124,7 @@ class Accounts:
         self._check_page(caller, method, headers)
         log_in = self._by_cookie(headers)
         if log_in is None:
-            return Who("anonymous", self._anonymous(caller))
+            return Who(f"anonymous at {caller.address}", self._anonymous(caller))
         if method not in READING and not hmac.compare_digest(headers.get(CSRF, "").encode(), log_in.csrf.encode()):
             message = "With the cookie this needs the header field X-CSRF-Token: `csrf` of GET /api/v1/session."
             raise Denied(403, "csrf", message)
@@ -133,7 +133,7 @@ class Accounts:
     def newcomer(self, caller: Caller, method: str, headers: Mapping[str, str]) -> Who:
         """Whoever is about to log in: what he was before does not matter. Raises Denied."""
         self._check_page(caller, method, headers)
-        return Who("anonymous", NONE)
+        return Who(f"anonymous at {caller.address}", NONE)
 
     async def log_in(self, caller: Caller, user: str, password: str) -> tuple[str, Who]:
         """Let somebody in: what the cookie is to hold, and who it is. Raises Denied."""
@@ -188,7 +188,7 @@ class Accounts:
             self.failures.failed(caller.address, "", now)
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             raise Denied(401, "not_authenticated", "This is no bearer token of [web] tokens_file.", challenge)
-        return Who(token.name, token.role)
+        return Who(f"token {token.name}", token.role)
 
     def _by_cookie(self, headers: Mapping[str, str]) -> LogIn | None:
         now = self._clock()

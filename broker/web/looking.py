@@ -230,7 +230,7 @@ class Looking:
 
     async def config(self, asked: Asked) -> Response:
         if self.system.effective is None:
-            raise Denied(503, "unavailable", "This broker was put together by a program; it has no configuration.")
+            raise Denied(503, "unavailable", "This broker does not tell its configuration.")
         settings = self.system.effective()
         return JSONResponse({name: {"value": value, "source": source} for name, (value, source) in settings.items()})
 

@@ -109,7 +109,7 @@ class Steering:
 
     async def reload(self, asked: Asked) -> Response:
         if self.system.reload is None:
-            raise Denied(503, "unavailable", "This broker was put together by a program; it reads no configuration.")
+            raise Denied(503, "unavailable", "This broker was configured by a program; there is nothing to read anew.")
         log.info("%a has the configuration read anew", asked.who.name)
         try:
             changes = await self.system.reload()

@@ -128,7 +128,7 @@ async def test_other_pages_change_nothing(headers: dict[str, str], refused: bool
 
 async def test_a_token() -> None:
     who = accounts().who(REMOTE, "POST", {"authorization": "Bearer t0ken"})
-    assert (who.name, who.role, who.log_in) == ("grafana", "viewer", None)
+    assert (who.name, who.role, who.log_in) == ("token grafana", "viewer", None)
     assert accounts().who(REMOTE, "GET", {"authorization": "bearer  t0ken "}).role == "viewer"
 
 

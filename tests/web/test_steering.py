@@ -24,7 +24,7 @@ async def test_ending_a_connection(caplog: pytest.LogCaptureFixture) -> None:
     assert connection.end_reason.startswith("0x98")
     assert not other.ended
     assert bench.settled == 1
-    assert "'anonymous' has ended the connection of 'a/b'" in caplog.text
+    assert "'anonymous at 127.0.0.1:4711' has ended the connection of 'a/b'" in caplog.text
     assert (await asker.ask("DELETE", "/api/v1/clients/a%2Fb")).status == 404
 
 
