@@ -33,6 +33,8 @@ SORTS: Final[dict[str, Callable[[Session], Any]]] = {
     "queue_messages": lambda session: session.queued_messages(),
     "subscriptions": lambda session: len(session.subscriptions),
     "dropped": lambda session: session.dropped + (session.connection.dropped if session.connection is not None else 0),
+    # Not counted for each Client: they have no order by these.
+    **dict.fromkeys(("messages_received", "messages_sent", "rtt_ms"), lambda session: None),
 }
 
 
@@ -144,6 +146,7 @@ class Looking:
         held = list(session.subscriptions.values())
         said = rows.client(self.system, session, trio.current_time())
         said["subscriptions_list"] = await collect(held, rows.subscription)
+        said["record"] = []
         said["will"] = rows.will(session.will) if session.will is not None else None
         return JSONResponse(said)
 
@@ -212,6 +215,8 @@ class Looking:
                 "topic": f"{start}{name}" if levels[name][1] else None,
                 "children": levels[name][0],
                 "retained": bool(levels[name][1]),
+                "messages": None,
+                "last": None,
             }
             for name in names
         ]

@@ -42,6 +42,7 @@ def client(system: System, session: Session, now: float) -> dict[str, Any]:
         "listener": _listener(system, connection) if connection is not None else None,
         "version": _VERSIONS.get(connection.version) if connection is not None else None,
         "keep_alive_s": _keep_alive(connection) if connection is not None else None,
+        "clean_start": None,
         "session_expiry_s": session.expiry_interval if session.expiry_interval != FOR_EVER else None,
         "connected_since": _wall(system, connection.accepted_at, now) if connection is not None else None,
         "disconnected_since": _wall(system, session.away_since, now) if connection is None else None,
@@ -49,8 +50,13 @@ def client(system: System, session: Session, now: float) -> dict[str, Any]:
         "inflight": len(session.outgoing.unacknowledged) + len(session.outgoing.released),
         "queue_messages": session.queued_messages(),
         "queue_bytes": session.pending_bytes,
+        "messages_received": None,
+        "messages_sent": None,
+        "bytes_received": None,
+        "bytes_sent": None,
         "outbox_bytes": connection.outbox.size if connection is not None else 0,
         "dropped": session.dropped + (connection.dropped if connection is not None else 0),
+        "rtt_ms": None,
     }
 
 
@@ -70,6 +76,7 @@ def subscription(held: Subscription) -> dict[str, Any]:
         "qos": held.maximum_qos,
         "no_local": held.no_local,
         "retain_as_published": held.retain_as_published,
+        "retain_handling": None,
         "subscription_identifier": held.identifier or None,
     }
 
@@ -93,6 +100,7 @@ def retained(system: System, message: ApplicationMessage, now: float, most: int 
         "bytes": len(payload),
         "payload_base64": base64.b64encode(payload[:most]).decode("ascii"),
         "truncated": len(payload) > most,
+        "stored_at": None,
         "expires_at": _wall(system, message.expires_at, now) if message.expires_at != NEVER else None,
         "properties": _properties(message.forwarded),
     }

@@ -71,6 +71,7 @@ async def test_history(bench: Bench) -> None:
         ("?sort=client_identifier", ["Zähler", "meter/1", "meter/2", "sender"], 4),
         ("?sort=-subscriptions&limit=1", ["meter/1"], 4),
         ("?sort=-queue_messages&limit=1", ["Zähler"], 4),
+        ("?sort=-rtt_ms", ["meter/1", "meter/2", "Zähler", "sender"], 4),
         ("?sort=connected_since", ["meter/1", "meter/2", "sender", "Zähler"], 4),
     ],
 )
