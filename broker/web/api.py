@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from broker.transport.complaints import log
-from broker.web.accounts import cookie
+from broker.web.accounts import Denied, cookie
+from broker.web.bridge import BODY_BYTES
 from broker.web.exchange import CALLER
 from broker.web.looking import SORTS, Looking
 from broker.web.messages import PROPERTIES
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from broker.web.system import System
 
 YEAR: Final = 366 * 86400
+LOG_IN_BYTES: Final = 16 * 1024  # of a body, which anybody may send
 
 _PAGE: Final = (
     Field("offset", "integer", "How many to leave out.", default=0, minimum=0, maximum=10**9),
@@ -69,7 +72,8 @@ class Api:
                 who.need(operation.role)
             query = operation.read_query(request.query_params)
             media = request.headers.get("content-type", "")
-            body = operation.read_body(media, await request.body()) if operation.body else {}
+            most = BODY_BYTES if operation.role else LOG_IN_BYTES
+            body = operation.read_body(media, await _content(request, most)) if operation.body else {}
             path = next(iter(request.path_params.values()), "")
             return await operation.handler(Asked(request, who, query, body, path))
 
@@ -255,3 +259,14 @@ class Api:
                 "mqtt_path": paths[0] if paths else None,
             },
         }
+
+
+async def _content(request: Request, most: int) -> bytes:
+    """The body. Raises Denied where it has more bytes."""
+    found = bytearray()
+    async with aclosing(request.stream()) as pieces:
+        async for piece in pieces:
+            found += piece
+            if len(found) > most:
+                raise Denied(413, "too_large", f"A body may have {most} bytes here.")
+    return bytes(found)

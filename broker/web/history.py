@@ -23,6 +23,7 @@ COLUMNS: Final = (
     "clients",
     "queue_messages",
     "dropped",
+    "loop_lag_p99_ms",
     "memory_bytes",
     "cpu_seconds",
     *(f"{name}_publish" for name in TRANSPORTS),
@@ -50,7 +51,8 @@ class History:
         cpu, memory = system.usage()
         row = array("d", (system.clock(), total.publish_received, total.publish_sent))
         row.extend((total.bytes_received, total.bytes_sent, stats.clients_connected, stats.queued_messages))
-        row.extend((stats.publish_dropped, memory, cpu))
+        lag = system.lag.percentile(0.99) * 1000 if system.lag is not None else 0.0
+        row.extend((stats.publish_dropped, lag, memory, cpu))
         each = [stats.by_transport.get(name) for name in TRANSPORTS]
         row.extend(0 if one is None else one.publish_received + one.publish_sent for one in each)
         row.extend(0 if one is None else one.bytes_received + one.bytes_sent for one in each)

@@ -100,6 +100,7 @@ class Looking:
                     }
                     for name, each in sorted(stats.by_transport.items())
                 },
+                "loop_lag": system.lag.figures() if system.lag is not None else None,
                 "queue": {"messages": stats.queued_messages, "bytes": stats.queued_bytes},
                 "retained": {"messages": broker.retained.count, "bytes": broker.retained.bytes},
                 "subscriptions": stats.subscriptions,

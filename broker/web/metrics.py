@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from broker.core.stats import TransportStats
+    from broker.web.lag import LoopLag
     from broker.web.system import System
 
 # name without the prefix, attribute of TransportStats, help
@@ -122,6 +123,8 @@ class BrokerCollector(Collector):
             for name in _AUTHENTICATIONS:
                 family.add_metric([name], getattr(authenticator, name))
             yield family
+        if self._system.lag is not None:
+            yield _lag(self._system.lag)
         bridge = self._system.bridge
         if bridge is not None:
             yield _counter("http_requests", "HTTP requests answered.", bridge.answered)
@@ -159,6 +162,14 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"triomq_{name}", text, value=value)
+
+
+def _lag(lag: LoopLag) -> Metric:
+    text = "How long who is due waited, of the last minute."
+    family = GaugeMetricFamily("triomq_loop_lag_seconds", text, labels=["quantile"])
+    for part in (0.5, 0.99, 1.0):
+        family.add_metric([str(part)], lag.percentile(part))
+    return family
 
 
 def _by_reason(name: str, text: str, counts: Iterable[tuple[str, int]]) -> Metric:

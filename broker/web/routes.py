@@ -38,6 +38,7 @@ _FAILURES: Final = {
     403: "The role is not enough, or another page asks.",
     404: "There is none.",
     409: "It was not confirmed, or there is no room.",
+    413: "The body is too large.",
     422: "What was sent is understood and not allowed.",
     429: "Too many failed attempts.",
     503: "This cannot be told or done now.",
@@ -261,7 +262,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.method != "GET":
         statuses.add(403)
     if operation.body:
-        statuses.add(422)
+        statuses |= {413, 422}
     for status in sorted(statuses):
         schema = {"$ref": "#/components/schemas/Failure"}
         content = {"application/json": {"schema": schema}}

@@ -108,6 +108,7 @@ SCHEMAS: Final[dict[str, Any]] = {
         ),
         bytes=_record(received=_WHOLE, sent=_WHOLE),
         transports=_map(_record(**dict.fromkeys(_FIGURES, _WHOLE))),
+        loop_lag={"anyOf": [{"type": "null"}, _record(p50_ms=_NUMBER, p99_ms=_NUMBER, max_ms=_NUMBER)]},
         queue=_record(messages=_WHOLE, bytes=_WHOLE),
         retained=_record(messages=_WHOLE, bytes=_WHOLE),
         subscriptions=_WHOLE,

@@ -14,6 +14,7 @@ from broker.transport.complaints import log
 from broker.web.bans import Bans
 from broker.web.bridge import Bridge
 from broker.web.history import History
+from broker.web.lag import LoopLag
 
 if TYPE_CHECKING:
     from broker.transport.http import HttpLine
@@ -38,6 +39,8 @@ class Web:
         self._loaded = trio.Event()
         self._loading = False
         system.broker.watchers = (*system.broker.watchers, self.bans)
+        self.lag = system.lag = LoopLag()
+        nursery.start_soon(self.lag.run)
         if settings.api:
             nursery.start_soon(self.history.run)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from broker.core.broker import Broker
     from broker.transport.listeners import Listener
     from broker.web.bridge import Bridge
+    from broker.web.lag import LoopLag
 
 
 class ReloadRefused(Exception):
@@ -57,6 +58,7 @@ class System:
         self.clock = clock
         self.started = clock()
         self.bridge: Bridge | None = None
+        self.lag: LoopLag | None = None
 
     def listener_name(self, listener: Listener) -> str:
         """What a configuration calls it, else its URL."""

@@ -144,3 +144,12 @@ async def test_other_pages_log_nobody_in(headers: dict[str, str]) -> None:
     answer = await asker.ask("POST", "/api/v1/session", {"user": "ann", "password": "right"})
     assert answer.status in (400, 403)
     assert judge.asked == []
+
+
+async def test_a_stranger_may_not_say_much() -> None:
+    asker, judge = with_users()
+    answer = await asker.ask("POST", "/api/v1/session", {"user": "ann", "password": "x" * 20_000})
+    assert answer.status == 413
+    assert_holds(answer.json, "Failure")
+    assert judge.asked == []
+    assert (await asker.ask("POST", "/api/v1/publish", {"topic": "a", "payload": "x" * 20_000})).status == 401

@@ -144,7 +144,7 @@ def test_the_document() -> None:
     schema = post["requestBody"]["content"]["application/json"]["schema"]
     assert schema["required"] == ["topic"]
     assert schema["properties"]["qos"]["enum"] == [0, 1, 2]
-    assert set(post["responses"]) == {"204", "400", "401", "403", "422"}
+    assert set(post["responses"]) == {"204", "400", "401", "403", "413", "422"}
 
 
 def test_methods_of_one_path() -> None:
