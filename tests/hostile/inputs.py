@@ -55,8 +55,8 @@ class Frames(NamedTuple):
 
 
 class Head(NamedTuple):
-    """An HTTP head, and the status of the only response. `behind`: the code of the Close frame that ends what 101 has
-    opened; empty where it stays open."""
+    """An HTTP head, and the status of the response. `behind`: the code of the Close frame that ends what 101 has
+    opened; empty where it stays open. `then`: the statuses of the responses to what stands behind the head."""
 
     name: str
     data: bytes
@@ -64,6 +64,7 @@ class Head(NamedTuple):
     status: int
     listeners: tuple[str, ...] = ("ws", "auto")
     behind: bytes = b""
+    then: tuple[int, ...] = ()
 
 
 def first(name: str, notation: str, because: str, answer: str = "", reason: int = 0) -> FirstBytes:

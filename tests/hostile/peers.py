@@ -95,7 +95,7 @@ class Stranger:
     def leave(self) -> None:
         """Nothing more is said."""
         try:
-            self.socket.shutdown(socket.SHUT_WR)
+            socket.socket.shutdown(self.socket, socket.SHUT_WR)  # past its TLS: what comes is still to be read
         except OSError:
             return
 
@@ -121,6 +121,27 @@ class Stranger:
             if not data:
                 return said._replace(ended=True)
             raw += data
+
+    def listen_to_answer(self, bodiless: bool) -> bytes:
+        """One whole HTTP response; or all that came, where there was none before the end."""
+        raw = b""
+        while True:
+            head, found, body = raw.partition(b"\r\n\r\n")
+            size = length_of(head) if found and not bodiless else 0
+            if found and len(body) >= size >= 0:
+                return raw[: len(head) + 4 + size]
+            data = self.socket.recv(size - len(body) if found and size > 0 else 1)  # no byte of the next one
+            if not data:
+                return raw
+            raw += data
+
+
+def length_of(head: bytes) -> int:
+    """The Content-Length of a response; -1 where it names none."""
+    for field in head.lower().split(b"\r\n"):
+        if field.startswith(b"content-length:"):
+            return int(field.partition(b":")[2])
+    return -1
 
 
 def taken_apart(raw: bytes) -> Said:

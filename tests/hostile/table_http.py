@@ -98,16 +98,28 @@ REQUEST_LINES: Final[list[Head]] = [
     method("TRACE", 405),
     method("BREW", 405),
     method("get", 405, "9110 section 9.1: case-sensitive", WS),
-    Head("method CONNECT", line("CONNECT localhost:22 HTTP/1.1", "Host: localhost:22"), "9110 section 15.5.5", 404),
+    Head(
+        "method CONNECT",
+        line("CONNECT localhost:22 HTTP/1.1", "Host: localhost:22"),
+        "9112 section 3.2: no target of an origin server",
+        400,
+    ),
 ]
 
 TARGETS: Final[list[Head]] = [
     target("an absolute URI", "http://localhost/healthz", "9112 section 3.2.2: MUST accept", 200),
     target("an absolute URI of another host", "http://evil.example/healthz", "9112 section 3.2.2", 200),
-    target("an absolute URI of another scheme", "ftp://localhost/healthz", "9110 section 15.5.5", 404),
-    target("an absolute URI that is broken", "http://[::1/healthz", "9110 section 15.5.5", 404),
-    target("a file", "file:///etc/passwd", "9110 section 15.5.5", 404),
-    target("*", "*", "9112 section 3.2.4: for OPTIONS only", 404),
+    target(
+        "an absolute URI of another scheme",
+        "ftp://localhost/healthz",
+        "9112 section 3.2: no target of an origin server",
+        400,
+    ),
+    target(
+        "an absolute URI that is broken", "http://[::1/healthz", "9112 section 3.2: no target of an origin server", 400
+    ),
+    target("a file", "file:///etc/passwd", "9112 section 3.2: no target of an origin server", 400),
+    target("*", "*", "9112 section 3.2.4: for OPTIONS only", 400),
     target("two slashes", "//healthz", "9110 section 15.5.5", 404),
     target("dot segments", "/../../etc/passwd", "9110 section 15.5.5", 404),
     target("dot segments within", "/x/../healthz", "9110 section 15.5.5: nothing is normalised", 404),
@@ -202,19 +214,27 @@ BODIES: Final[list[Head]] = [
 ]
 
 PIPELINES: Final[list[Head]] = [
-    Head("two requests", line("GET /healthz HTTP/1.1", "Host: a") * 2, "9112 section 9.6: close after one", 200),
-    Head("1,000 requests", line("GET /healthz HTTP/1.1", "Host: a") * 1000, "9112 section 9.6: close after one", 200),
+    Head("two requests", line("GET /healthz HTTP/1.1", "Host: a") * 2, "9112 section 9.3.2", 200, then=(200,)),
+    Head(
+        "200 requests",
+        line("GET /healthz HTTP/1.1", "Host: a") * 200,
+        "9112 section 9.3.2: one after the other",
+        200,
+        then=(200,) * 199,
+    ),
     Head(
         "MQTT behind a request",
-        line("GET /healthz HTTP/1.1", "Host: a") + b"\x10\x0c\x00\x04MQTT",
-        "9112 section 9.6",
+        line("GET /healthz HTTP/1.1", "Host: a") + b"\x10\x0c\x00\x04MQTT\r\n\r\n",
+        "9112 section 3: 400",
         200,
+        then=(400,),
     ),
     Head(
         "an upgrade behind a request",
         line("GET /healthz HTTP/1.1", "Host: a") + upgrade("", {}, "", 0).data,
-        "9112 section 9.6",
+        "6455 section 4.2.2: a WebSocket begins with its connection",
         200,
+        then=(426,),
     ),
     get(
         "an upgrade to HTTP/2",

@@ -133,12 +133,18 @@ def judge_head(broker: BrokerProcess, row: Head, listener: str) -> str:
                 return wrong(stranger.listen(), b"", row.behind, True)
             stranger.say(octets(CONNECTS[4]))
             return wrong(stranger.listen(4), b"\x20\x02\x00\x00", NO_CLOSE, False)
-        said = stranger.listen().payload
-    return wrong_response(said, row.data.startswith(b"HEAD "), row.status)
+        bodiless = row.data.startswith(b"HEAD ")
+        said = stranger.listen_to_answer(bodiless)
+        stranger.leave()  # a connection that goes on is closed when its Client says no more
+        more = stranger.listen().payload
+    behind = tuple(int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", more))
+    if behind != row.then:
+        return f"{behind} behind the first answer instead of {row.then}"
+    return wrong_response(said, bodiless, row.status)
 
 
 def wrong_response(said: bytes, bodiless: bool, wanted: int) -> str:
-    """One whole response with that status, which closes and forbids the browser to guess; and nothing behind it."""
+    """One whole response with that status, which forbids the browser to guess; what was not understood is closed."""
     head, _, body = said.partition(b"\r\n\r\n")
     match = re.match(rb"HTTP/1\.1 (\d{3}) ", head)
     status = int(match[1]) if match else 0
@@ -153,7 +159,8 @@ def wrong_response(said: bytes, bodiless: bool, wanted: int) -> str:
     given = (fields[b"cache-control"], fields[b"x-content-type-options"])
     if given != (b"no-store", b"nosniff") or b"'none'" not in fields[b"content-security-policy"]:
         return f"headers {fields}"
-    return "" if b"close" in fields[b"connection"] else f"Connection: {fields[b'connection']!r}"
+    connection = fields.get(b"connection", b"")
+    return "" if b"close" in connection or status in (200, 404, 405, 426) else f"Connection: {connection!r}"
 
 
 def judge_truncated(broker: BrokerProcess, version: int, data: bytes, door: str) -> str:
