@@ -54,18 +54,18 @@ def as_ws(endpoint: Endpoint) -> Endpoint:
     return parse(f"ws://{endpoint.authority}/mqtt")
 
 
-async def found(endpoint: Endpoint) -> str:
-    return await strangers.find_out(endpoint, trio.current_time() + 0.5)
+async def found(endpoint: Endpoint, within: float = 0.5) -> str:
+    return await strangers.find_out(endpoint, trio.current_time() + within)
 
 
 async def test_who_answers_is_found_out() -> None:
     async with scripted(answering(HANDSHAKE)) as endpoint:
-        assert await found(endpoint) == "TLS"
-        assert await found(as_ws(endpoint)) == "TLS"
+        assert await found(endpoint, 5.0) == "TLS"
+        assert await found(as_ws(endpoint), 5.0) == "TLS"
     async with scripted(answering(b"HTTP/1.0 200 OK\r\n\r\n")) as endpoint:
-        assert await found(endpoint) == "HTTP"
+        assert await found(endpoint, 5.0) == "HTTP"
     async with scripted(answering(encode(Connack(ReasonCode.NOT_AUTHORIZED), MQTT_3_1_1))) as endpoint:
-        assert await found(as_ws(endpoint)) == "MQTT"
+        assert await found(as_ws(endpoint), 5.0) == "MQTT"
     async with scripted(answering(b"garbage")) as endpoint:
         assert await found(endpoint) == await found(as_ws(endpoint)) == ""
     async with scripted(answering(b"")) as endpoint:
