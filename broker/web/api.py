@@ -207,7 +207,16 @@ class Api:
                 query=(*_PAGE, prefix),
                 answer="Topics",
             ),
-            Operation("POST", "/publish", OPERATOR, "Publish.", steering.publish, body=publish, answer="Published"),
+            Operation(
+                "POST",
+                "/publish",
+                OPERATOR,
+                "Publish.",
+                steering.publish,
+                body=publish,
+                answer="Published",
+                failures=(503,),
+            ),
             Operation(
                 "GET", "/config", OPERATOR, "The settings in force.", looking.config, answer="Settings", failures=(503,)
             ),

@@ -17,11 +17,13 @@ from broker.web.slices import Pace, collect
 from broker.web.system import ReloadRefused
 
 if TYPE_CHECKING:
+    from broker.core.journal import Journal
     from broker.web.bans import Bans
     from broker.web.routes import Asked
     from broker.web.system import System
 
 MOST_DELETED: Final = 100_000  # retained messages at once
+PATIENCE: Final = 10.0  # seconds for a commit
 _SYS: Final = "$SYS"
 
 
@@ -105,6 +107,8 @@ class Steering:
         if not message.qos or journal is None or not journal.full:
             reason = self.broker.publish(message, None, now)
             self.system.settle(now)
+            if message.qos and journal is not None:
+                await _committed(journal)
         return JSONResponse({"reason": reason, "name": ReasonCode(reason).name.lower()})
 
     async def reload(self, asked: Asked) -> Response:
@@ -117,6 +121,16 @@ class Steering:
             said = {"code": "mistakes", "message": "The configuration is as it was, for the new one has mistakes."}
             return JSONResponse({"error": said, "mistakes": refused.mistakes}, 422)
         return JSONResponse({"changes": list(changes)})
+
+
+async def _committed(journal: Journal) -> None:
+    """Wait until all that was recorded so far is kept, as a PUBACK would. Raises Denied where that takes too long."""
+    position = journal.latest()
+    with trio.move_on_after(PATIENCE):
+        while journal.committed < position:  # noqa: ASYNC110 - as few will ever wait here, nobody is to tell them
+            await trio.sleep(0.002)
+        return
+    raise Denied(503, "not_kept", "The message is published; whether it would outlive a crash is not known yet.")
 
 
 def _not_ours(topic: str) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from broker.core.connection import Connection
     from broker.core.limits import ServerLimits
+    from broker.core.ports import Store
     from broker.packets.types import ControlPacket
 
 WS = "ws://127.0.0.1:8080/mqtt"
@@ -44,8 +45,9 @@ class Bench:
         names: Mapping[str, str] | None = None,
         reload: Callable[[], Awaitable[Sequence[str]]] | None = None,
         effective: Callable[[], Mapping[str, tuple[object, str]]] | None = None,
+        store: Store | None = None,
     ) -> None:
-        self.broker = Broker(limits, version="9.8.7")
+        self.broker = Broker(limits, store=store, version="9.8.7")
         self.doors: list[Any] = [Door(), Door("mqtt://127.0.0.1:1883", "tcp")]
         self.now = 1000.0
         self.settled = 0

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 
 import pytest
+import trio
+import trio.testing
 
 from broker.web import steering
 from broker.web.bans import Bans
 from broker.web.system import ReloadRefused
+from tests.core.parts import LateStore
 from tests.web.asking import site
 from tests.web.holding import assert_holds
 from tests.web.systems import Bench, subscribe
@@ -119,6 +122,32 @@ async def test_publishing() -> None:
         refused = await asker.ask("POST", "/api/v1/publish", body)
         assert refused.status == 422
         assert_holds(refused.json, "Failure")
+
+
+async def test_what_is_published_is_kept_before_it_is_said_to_be(autojump_clock: trio.testing.MockClock) -> None:
+    store = LateStore()
+    bench = Bench(store=store)
+    store.broker = bench.broker
+    asker = site(bench)
+    body = {"topic": "a", "payload": "x", "qos": 1, "retain": True}
+    answers: list[int] = []
+
+    async def ask() -> None:
+        answers.append((await asker.ask("POST", "/api/v1/publish", body)).status)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.sleep(steering.PATIENCE / 2)
+        assert store.writing is not None
+        assert answers == []
+        store.journal.written(store.writing)
+        store.writing = None
+    assert answers == [200]
+    await ask()
+    assert answers == [200, 503]
+    store.journal.full = True
+    full = await asker.ask("POST", "/api/v1/publish", body)
+    assert full.json == {"reason": 0x97, "name": "quota_exceeded"}
 
 
 async def test_reloading() -> None:
