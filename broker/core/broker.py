@@ -216,6 +216,9 @@ class Broker:
                 if size > connection.maximum_packet_size:  # [MQTT-3.1.2-24]
                     return Refusal(ReasonCode.PACKET_TOO_LARGE, f"CONNACK takes {size} bytes")
         session = self.sessions.get(identifier)
+        if session is not None and session.expires_at <= now:  # and the next tick has not come yet
+            self._expire(session, now)
+            session = None
         principal = connection.grant.principal
         if session is not None and session.principal != principal and not session.is_anybodys():
             return Refusal(ReasonCode.NOT_AUTHORIZED, "the Session belongs to somebody else")
@@ -433,6 +436,10 @@ class Broker:
             self.faults.append((connection, error))
             self.doom(connection, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error")
 
+    def _expire(self, session: Session, now: float) -> None:
+        self.stats.clients_expired += 1
+        self.end_session(session, now)
+
     def end_session(self, session: Session, now: float) -> None:
         """The Session ends: its Will, if it is still due, its subscriptions, its queue."""
         if self.sessions.get(session.client_identifier) is not session:
@@ -484,8 +491,7 @@ class Broker:
         elif kind == SESSION_EXPIRY:
             assert isinstance(subject, Session)
             if subject.expires_at == at and subject.connection is None:
-                self.stats.clients_expired += 1
-                self.end_session(subject, now)
+                self._expire(subject, now)
         elif kind == GRANT_EXPIRY:
             assert isinstance(subject, Connection)
             if subject.grant.expires_at == at:

@@ -123,6 +123,17 @@ def test_a_session_expires_over_the_downtime(interval: int, away: float, ends: f
         assert kept.deleted() == {0: [5]}
 
 
+def test_a_session_that_has_expired_is_not_there_even_before_the_first_tick() -> None:
+    kept = Kept()
+    kept.session(expiry_interval=600, away_since=NOW - 601)
+    broker = kept.restore()
+    _, (connack,) = comes_back(broker)
+    assert isinstance(connack, Connack)
+    assert not connack.session_present
+    assert broker.stats.clients_expired == 1
+    assert kept.store.batches[-1].deleted[SESSIONS] == [5]
+
+
 @pytest.mark.parametrize(
     ("delay", "will_at", "connected", "due"),
     [(0, math.inf, True, 0.0), (30, math.inf, True, 20.0), (30, NOW + 7, False, 7.0), (30, NOW - 7, False, 0.0)],
