@@ -1,10 +1,10 @@
-"""The built page in a headless Chromium, against `broker serve` and devices over TCP.
+"""The built page in a headless Chromium, as `broker serve` serves it, with devices over TCP and WebSocket.
 
-`node/scenarios.mjs` has what is done and what must be seen then; all of it runs in one browser, and so is one test. The
-page needs nothing but MQTT in these: the API is not there, and the page must say so where it matters.
-axe looks at each view, dark and on a phone. `DASHBOARD_PICTURES` names a folder for screenshots.
+`node/scenarios.mjs` has what is done and what must be seen then; all of it runs in one browser, and so is one test.
+There are three brokers: one as it starts by itself, one without its admin API, where the page has MQTT alone, and one
+that asks who one is. axe looks at each view, dark and on a phone. `DASHBOARD_PICTURES` names a folder for screenshots.
 
-`test_its_modules` runs the page's own unit tests, which need no browser.
+`test_its_source` runs the page's own unit tests, which need no browser, and checks its types.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 import hatch_ui
 from tests.interop import brokers, tools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.build("plain")  # a browser takes long, and the compiled broker says the same bytes
 
@@ -27,6 +32,9 @@ NODE_FOLDER: Final = Path(__file__).parent / "node"
 SECONDS: Final = 240
 SCENARIOS: Final = {
     "overview",
+    "clients",
+    "subscriptions",
+    "retained",
     "topics",
     "formats",
     "filter_and_pins",
@@ -34,11 +42,13 @@ SCENARIOS: Final = {
     "pause",
     "keyboard",
     "publish",
-    "retained",
-    "what_needs_the_api_says_so",
-    "transports",
     "the_broker_is_all_that_is_asked",
     "themes",
+    "overview_from_sys",
+    "retained_over_mqtt",
+    "what_needs_the_api_says_so",
+    "transports_from_sys",
+    "log_in",
     "look_dark",
     "look_phone",
 }
@@ -51,19 +61,44 @@ def node() -> hatch_ui.Node:
     return found
 
 
+@contextmanager
+def served(folder: Path, *arguments: str) -> Iterator[dict[str, int]]:
+    """A broker, as the ports of its listeners."""
+    folder.mkdir()
+    with brokers.served(folder, *arguments) as running:
+        yield {"ws": running.ws.port, "tcp": running.tcp.port}
+
+
+def locked_configuration(folder: Path) -> Path:
+    """Of a broker that lets in user `ann` with the password `secret`, and nobody else."""
+    passwords = folder / "passwords"
+    command = [sys.executable, "-m", "broker", "passwd", "add", str(passwords), "ann", "--stdin"]
+    subprocess.run(command, input=b"secret", check=True, capture_output=True)
+    path = folder / "locked.toml"
+    path.write_text(f'[auth]\npassword_file = "{passwords}"\n\n[web]\nadmins = ["ann"]\n')
+    return path
+
+
 def test_the_page(tmp_path: Path) -> None:
     if not (ROOT / hatch_ui.BUILT / "index.html").exists():
         tools.missing("The dashboard's page", "run 'make ui'")
     if not (NODE_FOLDER / "node_modules/playwright-core").exists():
         tools.missing("playwright-core", "run 'make interop-node'")
     tools.mqttjs()
-    options: dict[str, object] = {
-        "chromium": tools.program("chromium", "chromium"),
-        "folder": str(ROOT / hatch_ui.BUILT),
-        "pictures": os.environ.get("DASHBOARD_PICTURES"),
-    }
-    with brokers.served(tmp_path) as served:
-        options |= {"origin": f"http://{served.ws.host}:{served.ws.port}", "tcp": served.tcp.port}
+    without_api = tmp_path / "without-api.toml"
+    without_api.write_text("[web]\napi = false\n")
+    with (
+        served(tmp_path / "open") as is_open,
+        served(tmp_path / "without", "-c", str(without_api)) as is_without_api,
+        served(tmp_path / "locked", "-c", str(locked_configuration(tmp_path))) as is_locked,
+    ):
+        options = {
+            "chromium": tools.program("chromium", "chromium"),
+            "pictures": os.environ.get("DASHBOARD_PICTURES"),
+            "open": is_open,
+            "withoutApi": is_without_api,
+            "locked": is_locked,
+        }
         done = subprocess.run(
             [str(node().program), "main.mjs", json.dumps(options)],
             cwd=NODE_FOLDER,
@@ -74,17 +109,25 @@ def test_the_page(tmp_path: Path) -> None:
             timeout=SECONDS,
         )
     results = {line["name"]: line["error"] for line in map(json.loads, done.stdout.splitlines())}
-    assert {name: error for name, error in results.items() if error is not None} == {}
+    wrong = [f"{name}: {error}" for name, error in results.items() if error is not None]
+    assert not wrong, "\n\n".join(wrong)
     assert done.returncode == 0, done.stderr
     assert set(results) == SCENARIOS
 
 
-def test_its_modules() -> None:
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("vitest/vitest.mjs", ["run", "--reporter=dot"]),
+        ("svelte-check/bin/svelte-check", ["--fail-on-warnings", "--tsconfig", "./tsconfig.json"]),
+    ],
+)
+def test_its_source(program: str, arguments: list[str]) -> None:
     folder = ROOT / hatch_ui.SOURCE
-    vitest = folder / "node_modules/vitest/vitest.mjs"
-    if not vitest.exists():
-        tools.missing("vitest", "run 'make ui'")
-    command = [str(node().program), str(vitest), "run", "--reporter=dot"]
+    path = folder / "node_modules" / program
+    if not path.exists():
+        tools.missing(program, "run 'make ui'")
+    command = [str(node().program), str(path), *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,5 +1,9 @@
 // A `.gz` beside each text that is worth it; the broker sends that to whoever takes it.
+//
+// They are made of the files as they were written: other plugins change the code until then.
 
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { Plugin } from "vite";
 
@@ -9,12 +13,11 @@ export function compressPlugin(): Plugin {
   return {
     name: "compress",
     apply: "build",
-    enforce: "post",
-    generateBundle(_, bundle) {
-      for (const [fileName, file] of Object.entries(bundle)) {
-        const content = file.type === "chunk" ? file.code : file.source;
-        if (content.length < SMALLEST || !/\.(js|css|txt|svg)$/.test(fileName)) continue;
-        this.emitFile({ type: "asset", fileName: `${fileName}.gz`, source: gzipSync(content, { level: 9 }) });
+    writeBundle({ dir = "" }, bundle) {
+      for (const fileName of Object.keys(bundle)) {
+        if (!/\.(js|css|txt|svg)$/.test(fileName)) continue;
+        const content = readFileSync(join(dir, fileName));
+        if (content.length >= SMALLEST) writeFileSync(join(dir, `${fileName}.gz`), gzipSync(content, { level: 9 }));
       }
     },
   };

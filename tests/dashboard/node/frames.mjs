@@ -1,14 +1,13 @@
 // How the Topics view keeps up: frames a second, memory and processor (seconds a second) of the page, under load. It is run by hand:
 //
-//     node frames.mjs '{"chromium": "/usr/bin/chromium", "folder": "…/dashboard/static", "origin": "http://127.0.0.1:8080",
-//                       "tcp": 1883, "topics": 1000, "rate": 5000, "seconds": 30}'
+//     node frames.mjs '{"chromium": "/usr/bin/chromium", "ws": 8080, "tcp": 1883}'
 //
-// `origin` is the broker's WebSocket listener and `tcp` its port for the device that publishes. With `slow` the page's
-// processor is that many times slower (Chromium's own brake).
+// `ws` is the port of the broker's listener that serves the page, and `tcp` the one for the device that publishes.
+// `topics` (1000), `rate` (5000 messages a second), `seconds` (30); with `slow` the page's processor is that many times
+// slower: Chromium's own brake.
 
 import { chromium } from "playwright-core";
 import mqtt from "../../interop/node/node_modules/mqtt/build/index.js";
-import { serve } from "./served.mjs";
 
 const options = { topics: 1000, rate: 5000, seconds: 30, slow: 1, ...JSON.parse(process.argv[2]) };
 const TICK = 10; // milliseconds between two writes of the device
@@ -35,13 +34,12 @@ function load(begun) {
   if (packets.length > 0) device.stream.write(Buffer.concat(packets));
 }
 
-const flags = ["--no-sandbox", "--disable-gpu", "--disable-features=LocalNetworkAccessChecks", "--js-flags=--expose-gc"];
-const browser = await chromium.launch({ executablePath: options.chromium, args: [...flags, "--enable-precise-memory-info"] });
+const flags = ["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info"];
+const browser = await chromium.launch({ executablePath: options.chromium, args: flags });
 const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-await serve(context, options.origin, options.folder);
 const page = await context.newPage();
 const session = await context.newCDPSession(page);
-await page.goto(`${options.origin}/#/topics`);
+await page.goto(`http://127.0.0.1:${options.ws}/#/topics`);
 await page.getByText("MQTT connected").waitFor();
 await page.getByLabel("Topic Filter to subscribe to").fill("plant/#");
 await page.getByRole("button", { name: "Subscribe", exact: true }).click();

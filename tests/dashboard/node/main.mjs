@@ -1,13 +1,13 @@
 // Runs the scenarios in one Chromium; each result is a line of JSON on standard output.
 //
-// Arguments: a JSON object with `chromium` (path), `folder` (of the built page), `origin` (of the broker's WebSocket
-// listener), `tcp` (port), `pictures` (folder for screenshots), and `only`, names of scenarios, or all.
+// The argument is a JSON object with `chromium` (path), `pictures` (folder for screenshots, or null), and the brokers
+// `open`, `withoutApi` and `locked`, each with the ports of its listeners `ws`, which serves the page, and `tcp`. `only`
+// names scenarios; without it all are run.
 
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 import mqtt from "../../interop/node/node_modules/mqtt/build/index.js";
-import { scenarios, until } from "./scenarios.mjs";
-import { serve } from "./served.mjs";
+import { locked, scenarios, until, withoutApi } from "./scenarios.mjs";
 
 const options = JSON.parse(process.argv[2]);
 const axePath = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
@@ -18,50 +18,58 @@ const LOOKS = [
   { name: "phone", colorScheme: "light", viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true },
 ];
 
-const device = await mqtt.connectAsync(`mqtt://127.0.0.1:${options.tcp}`, { protocolVersion: 5 });
-const publish = (topic, payload, settings = {}) => device.publishAsync(topic, payload, { qos: 1, ...settings });
-
-/** A device that waits for one message. */
-function listener(topic) {
-  const heard = Promise.withResolvers?.() ?? deferred();
-  device.on("message", function hear(at, payload, packet) {
-    if (at !== topic) return;
-    device.off("message", hear);
-    heard.resolve({ payload, packet });
-  });
-  return { ready: device.subscribeAsync(topic), message: heard.promise };
+/** What a scenario has of a broker: its page's address, and devices, which are gone with `end`. */
+function brokerAt({ ws, tcp }) {
+  const clients = [];
+  const device = async (clientId, transport) => {
+    const url = transport === "ws" ? `ws://127.0.0.1:${ws}/mqtt` : `mqtt://127.0.0.1:${tcp}`;
+    const client = await mqtt.connectAsync(url, { clientId, protocolVersion: 5, reconnectPeriod: 0 });
+    clients.push(client);
+    return client;
+  };
+  let publisher = null;
+  return {
+    origin: `http://127.0.0.1:${ws}`,
+    device,
+    async publish(topic, payload, settings = {}) {
+      publisher ??= device(undefined, "tcp");
+      await (await publisher).publishAsync(topic, payload, { qos: 1, ...settings });
+    },
+    /** A device that waits for one message. */
+    async listen(topic) {
+      const client = await device(undefined, "tcp");
+      const message = new Promise((resolve) => client.on("message", (_, payload, packet) => resolve({ payload, packet })));
+      await client.subscribeAsync(topic);
+      return { message };
+    },
+    end: () => Promise.all(clients.map((client) => client.endAsync(true))),
+  };
 }
 
-function deferred() {
-  let resolve;
-  const promise = new Promise((done) => (resolve = done));
-  return { promise, resolve };
-}
-
-async function within(context, run) {
-  await serve(context, options.origin, options.folder);
+async function within(context, broker, run) {
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   const mistakes = [];
   page.on("pageerror", (error) => mistakes.push(error.message));
   page.on("console", (message) => {
-    const expected = /404/.test(message.text()); // the API that is not there
+    const expected = /status of 40[0-9]/.test(message.text()); // of the API, and shown on the page
     if (message.type() === "error" && !expected) mistakes.push(message.text());
   });
   const open = async (path) => {
-    await page.goto(`${options.origin}${path}`);
+    await page.goto(`${broker.origin}${path}`);
     await page.getByRole("navigation").waitFor();
   };
   try {
     await run(page, open);
     if (mistakes.length > 0) throw new Error(`the page said: ${mistakes.join("; ")}`);
   } finally {
+    await broker.end();
     await context.close();
   }
 }
 
 /** What axe finds that is serious, and what is wider than the window, in each view. */
-async function look(page, open, name) {
+async function look({ page, open, publish }, name) {
   const found = [];
   await publish(`look/${name}/lamp`, '{"level": 20}', { retain: true });
   await publish(`look/${name}/lamp`, '{"level": 21}', { retain: true });
@@ -74,12 +82,9 @@ async function look(page, open, name) {
       await page.getByRole("treeitem").filter({ hasText: "lamp" }).click();
       await page.getByLabel("Field to chart").selectOption("level");
     }
-    if (view === "retained") {
-      await page.getByLabel("Topic Filter").fill(`look/${name}/#`);
-      await until(() => page.getByRole("button", { name: "Look" }).isEnabled(), Boolean, "a connection");
-      await page.getByRole("button", { name: "Look" }).click();
-      await page.getByRole("button", { name: `look/${name}/lamp` }).click();
-    }
+    if (view === "retained") await page.getByRole("button", { name: `look/${name}/lamp` }).click();
+    if (view === "clients") await page.getByRole("row").nth(1).getByRole("button").click();
+    if (view === "subscriptions") await page.getByRole("row").nth(1).waitFor();
     await page.waitForTimeout(150);
     if (options.pictures) await page.screenshot({ path: `${options.pictures}/${view}-${name}.png` });
     await page.addScriptTag({ path: axePath }).catch(() => undefined);
@@ -93,27 +98,25 @@ async function look(page, open, name) {
   if (found.length > 0) throw new Error(found.join("\n"));
 }
 
-// A page that a test hands over comes from no address, and Chromium would not let it connect to this machine.
-const flags = ["--no-sandbox", "--disable-gpu", "--disable-features=LocalNetworkAccessChecks"];
-const browser = await chromium.launch({ executablePath: options.chromium, args: flags });
-const works = {
-  ...Object.fromEntries(
-    Object.entries(scenarios).map(([name, scenario]) => [
-      name,
-      async () => {
-        const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-        const { origin } = options;
-        await within(context, (page, open) => scenario({ page, open, publish, device: listener, origin, root: name }));
-      },
-    ]),
-  ),
-  ...Object.fromEntries(
-    LOOKS.map(({ name, ...settings }) => [
-      `look_${name}`,
-      async () => within(await browser.newContext({ ...settings, bypassCSP: true }), (page, open) => look(page, open, name)),
-    ]),
-  ),
-};
+const browser = await chromium.launch({ executablePath: options.chromium, args: ["--no-sandbox", "--disable-gpu"] });
+const works = {};
+function add(name, ports, settings, work) {
+  works[name] = async () => {
+    const broker = brokerAt(ports);
+    const context = await browser.newContext(settings);
+    await within(context, broker, (page, open) => work({ ...broker, page, open, root: name }));
+  };
+}
+const desk = { viewport: { width: 1280, height: 800 } };
+for (const [ports, group] of [
+  [options.open, scenarios],
+  [options.withoutApi, withoutApi],
+  [options.locked, locked],
+]) {
+  for (const [name, scenario] of Object.entries(group)) add(name, ports, desk, scenario);
+}
+for (const { name, ...settings } of LOOKS) add(`look_${name}`, options.open, { ...settings, bypassCSP: true }, (given) => look(given, name));
+
 const waiting = Object.entries(works).filter(([name]) => !options.only || options.only.includes(name));
 async function workThrough() {
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
@@ -128,4 +131,3 @@ async function workThrough() {
 }
 await Promise.all(Array.from({ length: AT_A_TIME }, workThrough));
 await browser.close();
-await device.endAsync();

@@ -1,4 +1,7 @@
 // What one does on the page, and what must be seen then. Each scenario gets a new page and topics of its own.
+//
+// `scenarios` are for a broker as it starts by itself, `withoutApi` for one whose admin API is off, so that the page has
+// MQTT alone, and `locked` for one that lets in user `ann` with the password `secret`, and nobody else.
 
 import assert from "node:assert/strict";
 
@@ -30,15 +33,82 @@ async function shows(page, name) {
   return row(page, name);
 }
 
+/** Look at the retained messages below `root`, delete one, and then all; where the API does it, and where MQTT does. */
+async function lookAtRetained(page, root, number) {
+  const main = page.locator("main");
+  await page.getByLabel("Topic Filter").fill(`${root}/#`);
+  await page.getByRole("button", { name: "Look" }).click();
+  await sees(main, new RegExp(`1 – ${number} of ${number}`));
+  await page.getByRole("button", { name: `${root}/3/config` }).click();
+  await sees(page.locator(".detail"), /kept 3/);
+  await page.locator(".detail").getByRole("button", { name: "Delete" }).click();
+  await sees(main, new RegExp(`1 – ${number - 1} of ${number - 1}`));
+}
+
+async function deleteAll(page, root, number) {
+  await page.getByRole("button", { name: "Delete all that match…" }).click();
+  await sees(page.getByRole("dialog"), new RegExp(`${number} retained messages match`));
+  await page.getByRole("button", { name: `Delete ${number}` }).click();
+  await sees(page.locator("main"), new RegExp(`${number} are deleted`));
+  await page.getByRole("button", { name: "Look" }).click();
+  await sees(page.locator("main"), /None/);
+}
+
 export const scenarios = {
+
   async overview({ page, open }) {
     await open("/");
-    await sees(page.locator("header"), /MQTT connected/);
-    await sees(page.locator("header"), /API none/);
-    const numbers = page.locator(".numbers");
-    await sees(numbers, /Messages in .* Clients \d+ .* Memory [\d.]+ MiB/);
-    await sees(page.locator("main"), /from \$SYS over MQTT/);
-    assert.equal(await page.locator("canvas").count(), 6);
+    await sees(page.locator("header"), /MQTT connected API ready/);
+    await sees(page.locator(".numbers"), /Messages in .* Clients [1-9]\d* .* ws.* Memory [\d.]+ MiB/);
+    await sees(page.locator("main"), /Listeners .* tcp mqtt:\/\/127\.0\.0\.1:\d+/);
+    await until(() => page.locator("canvas").count(), (count) => count >= 6, "the charts");
+  },
+
+  async clients({ page, open, root, device }) {
+    const client = await device(`${root}/a`, "ws");
+    await client.subscribeAsync([`${root}/one`, `${root}/two/#`], { qos: 1 });
+    await device(`${root}/b`, "tcp");
+    await open("/#/clients");
+    await page.locator("[data-filter]").fill(root);
+    await sees(page.locator("main"), /1 – 2 of 2/);
+    await page.getByLabel("Transport").selectOption("ws");
+    await sees(page.locator("main"), /1 – 1 of 1/);
+    await page.getByRole("button", { name: `${root}/a` }).click();
+    const panel = page.getByRole("region", { name: `Client ${root}/a` });
+    await sees(panel, new RegExp(`connected since .* ws .*Subscriptions ${root}/one QoS 1 ${root}/two/# QoS 1 Flight record`));
+
+    const ended = new Promise((resolve) => client.once("disconnect", resolve));
+    await panel.getByRole("button", { name: "Kick…" }).click();
+    await page.getByRole("button", { name: "End it" }).click();
+    assert.equal((await ended).reasonCode, 0x98);
+    await sees(panel, /Its connection is ended/);
+    await open("/#/clients?client=nobody");
+    await sees(page.locator("main"), /There is no such Client/);
+  },
+
+  async subscriptions({ page, open, root, device }) {
+    const client = await device(root, "tcp");
+    await client.subscribeAsync({ [`${root}/+/x`]: { qos: 2, nl: true }, [`$share/crew/${root}/y`]: { qos: 1 } });
+    await open("/#/subscriptions");
+    await page.getByLabel("Client Identifier").fill(root);
+    await sees(page.locator("main"), /1 – 2 of 2/);
+    await sees(page.locator("table"), new RegExp(`${root}/\\+/x .*no local.*`));
+    await sees(page.locator("table"), new RegExp(`${root}/y .*crew`));
+    await page.getByLabel("Matches this topic").fill(`${root}/1/x`);
+    await sees(page.locator("main"), /1 – 1 of 1/);
+    await page.getByLabel("Matches this topic").fill(`${root}/#`);
+    await sees(page.locator("main"), /A Topic Name has no \+ and no #/);
+  },
+
+  async retained({ page, open, publish, root }) {
+    for (let number = 0; number < 12; number += 1) await publish(`${root}/${number}/config`, `kept ${number}`, { retain: true });
+    await publish(`${root}/long`, "z".repeat(9000), { retain: true });
+    await open("/#/retained");
+    await sees(page.locator("header"), /API ready/);
+    await lookAtRetained(page, root, 13);
+    await page.getByRole("button", { name: `${root}/long` }).click();
+    await until(() => page.locator(".payload").innerText(), (text) => text.length === 9000, "the whole payload");
+    await deleteAll(page, root, 12);
   },
 
   async topics({ page, open, publish, root }) {
@@ -187,7 +257,7 @@ export const scenarios = {
     await until(() => page.getByRole("treeitem").count(), (count) => count === 2, "b is folded");
   },
 
-  async publish({ page, open, root, device }) {
+  async publish({ page, open, root, listen }) {
     await open("/#/publish");
     await sees(page.locator("header"), /MQTT connected/);
     const main = page.locator("main");
@@ -200,8 +270,7 @@ export const scenarios = {
     await page.getByLabel("QoS").selectOption("1");
     await page.getByRole("button", { name: "Publish", exact: true }).click();
     await sees(main, new RegExp(`${root}/set: no matching subscribers`));
-    const heard = device(`${root}/set`);
-    await heard.ready;
+    const heard = await listen(`${root}/set`);
     await page.getByText("Properties", { exact: true }).click();
     await page.getByLabel("Content type").fill("application/json");
     await page.getByLabel("User properties, a line each").fill("colour: red");
@@ -215,38 +284,6 @@ export const scenarios = {
     await page.locator("section").getByRole("listitem").first().getByRole("button").click();
     assert.equal(await page.getByLabel("Topic", { exact: true }).inputValue(), `${root}/set`);
     assert.equal(await page.locator("textarea#payload").inputValue(), '{"on": 1}');
-  },
-
-  async retained({ page, open, publish, root }) {
-    for (let number = 0; number < 12; number += 1) await publish(`${root}/${number}/config`, `kept ${number}`, { retain: true });
-    await open("/#/retained");
-    await sees(page.locator("header"), /MQTT connected/);
-    await page.getByLabel("Topic Filter").fill(`${root}/#`);
-    await page.getByRole("button", { name: "Look" }).click();
-    await sees(page.locator("main"), /1 – 12 of 12/);
-    await page.getByRole("button", { name: `${root}/3/config` }).click();
-    await sees(page.locator(".detail"), /kept 3/);
-    await page.locator(".detail").getByRole("button", { name: "Delete" }).click();
-    await sees(page.locator("main"), /1 – 11 of 11/);
-    await page.getByRole("button", { name: "Delete all that match…" }).click();
-    await sees(page.getByRole("dialog"), /11 retained messages match/);
-    await page.getByRole("button", { name: "Delete 11" }).click();
-    await sees(page.locator("main"), /11 are deleted/);
-    await page.getByRole("button", { name: "Look" }).click();
-    await sees(page.locator("main"), /None/);
-  },
-
-  async what_needs_the_api_says_so({ page, open }) {
-    for (const view of ["clients", "subscriptions", "explain"]) {
-      await open(`/#/${view}`);
-      await sees(page.locator("main"), /needs the admin API, which this broker does not offer/);
-    }
-  },
-
-  async transports({ page, open }) {
-    await open("/#/transports");
-    await sees(page.locator("table").first(), /tcp.* ws/);
-    await sees(page.locator("table").first(), /Bytes beside the payload, for each PUBLISH/);
   },
 
   async the_broker_is_all_that_is_asked({ page, open, origin }) {
@@ -268,5 +305,59 @@ export const scenarios = {
     assert.equal(await background(), dark);
     await page.getByLabel("Theme").selectOption("light");
     await until(background, (colour) => colour !== dark, "light");
+  },
+};
+
+export const withoutApi = {
+  async overview_from_sys({ page, open }) {
+    await open("/");
+    await sees(page.locator("header"), /MQTT connected/);
+    await sees(page.locator("header"), /API none/);
+    const numbers = page.locator(".numbers");
+    await sees(numbers, /Messages in .* Clients \d+ .* Memory [\d.]+ MiB/);
+    await sees(page.locator("main"), /from \$SYS over MQTT/);
+    assert.equal(await page.locator("canvas").count(), 6);
+  },
+
+  async retained_over_mqtt({ page, open, publish, root }) {
+    for (let number = 0; number < 12; number += 1) await publish(`${root}/${number}/config`, `kept ${number}`, { retain: true });
+    await open("/#/retained");
+    await sees(page.locator("header"), /MQTT connected/);
+    await lookAtRetained(page, root, 12);
+    await deleteAll(page, root, 11);
+  },
+
+  async what_needs_the_api_says_so({ page, open }) {
+    for (const view of ["clients", "subscriptions", "explain"]) {
+      await open(`/#/${view}`);
+      await sees(page.locator("main"), /needs the admin API, which this broker does not offer/);
+    }
+  },
+
+  async transports_from_sys({ page, open }) {
+    await open("/#/transports");
+    await sees(page.locator("table").first(), /tcp ws/);
+    await sees(page.locator("table").first(), /Bytes beside the payload, for each PUBLISH/);
+  },
+};
+
+export const locked = {
+  async log_in({ page, open }) {
+    await open("/#/clients");
+    await sees(page.locator("header"), /MQTT refused: not authorized API log in/);
+    await page.locator("main").getByRole("button", { name: "Log in" }).click();
+    const dialog = page.getByRole("dialog", { name: "Log in" });
+    await dialog.getByLabel("User").fill("ann");
+    await dialog.getByLabel("Password").fill("wrong");
+    await dialog.getByRole("button", { name: "Log in" }).click();
+    await sees(dialog.getByRole("alert"), /\w+/);
+    await dialog.getByLabel("Password").fill("secret");
+    await dialog.getByRole("button", { name: "Log in" }).click();
+    await sees(page.locator("header"), /MQTT connected API ready ann \(admin\)/);
+    await sees(page.locator("table"), /triomq-dashboard-\w+ ann/);
+
+    await page.getByRole("button", { name: "Log out" }).click();
+    await sees(page.locator("header"), /MQTT refused: not authorized API log in/);
+    await sees(page.locator("main"), /can be seen by those who are logged in/);
   },
 };
