@@ -36,6 +36,7 @@ def settings_of(config: Config, own_authenticator: bool) -> Settings:
         metrics_anonymous=web.metrics_anonymous,
         api=web.api,
         dashboard=web.dashboard,
+        publish=web.publish,
         users=web.roles,
         tokens=tokens,
         anonymous=web.anonymous,

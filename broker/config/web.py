@@ -21,6 +21,9 @@ class WebConfig(Table):
     )
     api: bool = Field(default=True, description="Whether the API under /api/v1 is answered.")
     dashboard: bool = Field(default=True, description="Whether / is the dashboard; else it is a plain page.")
+    publish: bool = Field(
+        default=True, description="Whether POST /publish/TOPIC is answered, to users of [auth] as their roles allow."
+    )
     admins: kinds.Words = Field(
         default=(),
         description="Users of [auth] who may log in and do everything: reload the configuration, too.",
@@ -62,4 +65,4 @@ class WebConfig(Table):
     @property
     def wanted(self) -> bool:
         """Whether anything is answered."""
-        return self.health or self.metrics or self.api or self.dashboard
+        return self.health or self.metrics or self.api or self.dashboard or self.publish

@@ -135,6 +135,15 @@ class Accounts:
         self._check_page(caller, method, headers)
         return Who(f"anonymous at {caller.address}", NONE)
 
+    def check_client(self, caller: Caller, headers: Mapping[str, str], user: str, known: bool) -> None:
+        """Whether somebody may ask for something as a Client of the broker: `known` says that he brings a proof of who
+        he is, which is still to be judged. Raises Denied."""
+        self._check_page(caller, "POST", headers)
+        if known and self.failures.limited(caller.address, user, self._clock()):
+            raise _too_many()
+        if not known and _is_rebound(caller):
+            raise Denied(403, "other_page", "This machine is called by a name that is not its own.")
+
     async def log_in(self, caller: Caller, user: str, password: str) -> tuple[str, Who]:
         """Let somebody in: what the cookie is to hold, and who it is. Raises Denied."""
         now = self._clock()
@@ -207,7 +216,7 @@ class Accounts:
 
     def _anonymous(self, caller: Caller) -> str:
         role = self.settings.anonymous
-        if caller.loopback and not caller.proxied and not _is_this_machine(caller.host):
+        if _is_rebound(caller):
             return NONE
         if role is not None:
             return role
@@ -249,6 +258,11 @@ def _digest(secret: str) -> bytes:
 def _too_many() -> Denied:
     message = "There were too many failed attempts; wait a minute."
     return Denied(429, "too_many_attempts", message, {"Retry-After": str(RETRY)})
+
+
+def _is_rebound(caller: Caller) -> bool:
+    """Whether a request came in at a loopback address by a name that could be anybody's."""
+    return caller.loopback and not caller.proxied and not _is_this_machine(caller.host)
 
 
 def _is_this_machine(host: str) -> bool:

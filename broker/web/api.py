@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from broker.transport.complaints import log
-from broker.web.accounts import Denied, cookie
+from broker.web.accounts import cookie
 from broker.web.bridge import BODY_BYTES
 from broker.web.exchange import CALLER
 from broker.web.looking import SORTS, Looking
 from broker.web.messages import PROPERTIES
-from broker.web.routes import ANYBODY, PREFIX, Asked, Field, Operation, by_path, document
+from broker.web.routes import ANYBODY, PREFIX, Asked, Field, Operation, by_path, document, read_content
 from broker.web.settings import ADMIN, OPERATOR, VIEWER
 from broker.web.steering import MOST_DELETED, Steering
 
@@ -73,7 +72,7 @@ class Api:
             query = operation.read_query(request.query_params)
             media = request.headers.get("content-type", "")
             most = BODY_BYTES if operation.role else LOG_IN_BYTES
-            body = operation.read_body(media, await _content(request, most)) if operation.body else {}
+            body = operation.read_body(media, await read_content(request, most)) if operation.body else {}
             path = next(iter(request.path_params.values()), "")
             return await operation.handler(Asked(request, who, query, body, path))
 
@@ -262,20 +261,9 @@ class Api:
             "version": self.broker.version,
             "features": {
                 "api": True,
-                "publish": False,
+                "publish": self.accounts.settings.publish,
                 "events": False,
                 "bench": False,
                 "mqtt_path": paths[0] if paths else None,
             },
         }
-
-
-async def _content(request: Request, most: int) -> bytes:
-    """The body. Raises Denied where it has more bytes."""
-    found = bytearray()
-    async with aclosing(request.stream()) as pieces:
-        async for piece in pieces:
-            found += piece
-            if len(found) > most:
-                raise Denied(413, "too_large", f"A body may have {most} bytes here.")
-    return bytes(found)

@@ -3,9 +3,10 @@
     /healthz, /readyz     whether the broker lives, and whether it can be used; anybody may ask
     /metrics              figures for Prometheus
     /api/v1/…             the API (`broker.web.api`)
+    /publish/{topic}      publishes a message (`broker.web.publishing`)
     /                     the dashboard, or the plain page where it was not built or is switched off
 
-Errors of the API have one shape, `{"error": {"code", "message"}}`; all others are one line of text.
+Errors of the API and of /publish have one shape, `{"error": {"code", "message"}}`; all others are one line of text.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from broker.web.bans import Bans
 from broker.web.exchange import CALLER
 from broker.web.history import History
 from broker.web.metrics import Metrics
+from broker.web.publishing import PATH, Publishing
 from broker.web.settings import VIEWER
 from broker.web.static import read_files
 from broker.websocket.pages import HEALTH, HttpRequest, content
@@ -64,6 +66,9 @@ class Site:
             found += [Route(HEALTH, _health, methods=["GET"]), Route(READY, self._ready, methods=["GET"])]
         if settings.metrics:
             found.append(Route(METRICS, self._scrape, methods=["GET"]))
+        if settings.publish:
+            path = f"{PATH}{{topic:path}}"
+            found.append(Route(path, Publishing(self.system, self.accounts).answer, methods=["POST"]))
         found += [Route(path, self._file, methods=["GET"]) for path in self.files]
         return found
 
@@ -115,7 +120,7 @@ def build(
 
     async def missing(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if request.url.path.startswith(API):
+        if request.url.path.startswith((API, PATH)):
             code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
             return failure(error.status_code, code, _line(error), error.headers)
         if error.status_code == 404:
@@ -124,7 +129,7 @@ def build(
 
     async def denied(request: Request, error: Exception) -> Response:
         assert isinstance(error, Denied)
-        if request.url.path.startswith(API):
+        if request.url.path.startswith((API, PATH)):
             return failure(error.status, error.code, error.message, error.headers)
         return PlainTextResponse(f"{error.message}\n", error.status, error.headers)
 

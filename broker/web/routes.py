@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.web.accounts import Denied
@@ -154,25 +155,7 @@ class Operation:
 
     def read_query(self, given: QueryParams) -> dict[str, Any]:
         """The parameters, with defaults. Raises Denied with 400."""
-        known = {field.name: field for field in self.query}
-        found: dict[str, Any] = {field.name: field.default for field in self.query}
-        for name, text in given.multi_items():
-            field = known.get(name)
-            if field is None:
-                expected = ", ".join(known) or "none at all"
-                raise _bad(400, f"There is no parameter {_shown(name)} here; there is: {expected}.")
-            try:
-                value = field.read(text)
-            except (ValueError, KeyError):
-                raise _bad(400, f"{field.name}={_shown(text)} is not of the type {field.kind}.") from None
-            fault = field.fault(value)
-            if fault:
-                raise _bad(400, f"{fault}.")
-            found[name] = value
-        for field in self.query:
-            if field.required and found[field.name] is None:
-                raise _bad(400, f"The parameter {field.name} is missing.")
-        return found
+        return read_query(self.query, given)
 
     def read_body(self, media: str, content: bytes) -> dict[str, Any]:
         """The members of a JSON body, with defaults. Raises Denied with 400 or 422."""
@@ -197,6 +180,40 @@ class Operation:
             if field.required and field.name not in given:
                 raise _bad(422, f"{field.name} is missing.")
         return {name: field.default if given.get(name) is None else given[name] for name, field in known.items()}
+
+
+def read_query(fields: Sequence[Field], given: QueryParams) -> dict[str, Any]:
+    """The parameters of a query that may have these `fields`, with defaults. Raises Denied with 400."""
+    known = {field.name: field for field in fields}
+    found: dict[str, Any] = {field.name: field.default for field in fields}
+    for name, text in given.multi_items():
+        field = known.get(name)
+        if field is None:
+            expected = ", ".join(known) or "none at all"
+            raise _bad(400, f"There is no parameter {_shown(name)} here; there is: {expected}.")
+        try:
+            value = field.read(text)
+        except (ValueError, KeyError):
+            raise _bad(400, f"{field.name}={_shown(text)} is not of the type {field.kind}.") from None
+        fault = field.fault(value)
+        if fault:
+            raise _bad(400, f"{fault}.")
+        found[name] = value
+    for field in fields:
+        if field.required and found[field.name] is None:
+            raise _bad(400, f"The parameter {field.name} is missing.")
+    return found
+
+
+async def read_content(request: Request, most: int) -> bytes:
+    """The body of a request. Raises Denied where it has more bytes."""
+    found = bytearray()
+    async with aclosing(request.stream()) as pieces:
+        async for piece in pieces:
+            found += piece
+            if len(found) > most:
+                raise Denied(413, "too_large", f"A body may have {most} bytes here.")
+    return bytes(found)
 
 
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Settings:
         metrics_anonymous: bool = False,
         api: bool = True,
         dashboard: bool = True,
+        publish: bool = True,
         users: Mapping[str, str] | None = None,
         tokens: Mapping[bytes, Token] | None = None,
         anonymous: str | None = None,
@@ -62,6 +63,7 @@ class Settings:
         self.metrics_anonymous = metrics_anonymous
         self.api = api
         self.dashboard = dashboard
+        self.publish = publish
         self.users = dict(users or {})
         self.tokens = dict(tokens or {})
         self.anonymous = anonymous

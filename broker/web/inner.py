@@ -1,0 +1,91 @@
+"""A Network Connection without a network: what asks over HTTP to publish is a Client of the broker like any other.
+
+It sends CONNECT and PUBLISH and reads the answers, so that who it is, what it may, every limit and every counter are
+those of MQTT. Its transport is called "http".
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from broker.core.limits import Limits
+from broker.core.ports import Peer
+from broker.packets.decode import Decoder, DecoderLimits
+from broker.packets.encode import encode
+from broker.packets.reasons import ReasonCode
+from broker.packets.types import Disconnect
+
+if TYPE_CHECKING:
+    from broker.packets.types import ControlPacket
+    from broker.web.exchange import Caller
+    from broker.web.system import System
+
+P = TypeVar("P")
+
+
+class Ended(Exception):
+    """The broker has ended the connection; `reason` is that of its DISCONNECT."""
+
+    def __init__(self, reason: int) -> None:
+        super().__init__(f"0x{reason:02X}")
+        self.reason = reason
+
+
+class Inner:
+    """See the module. An async context manager: at its end the connection is over."""
+
+    def __init__(self, system: System, caller: Caller, headers: dict[str, str]) -> None:
+        self._system = system
+        limits = next((each.limits for each in system.listeners if each.url == caller.listener), None) or Limits()
+        peer = Peer(caller.address, "http", caller.listener, headers)
+        self.connection = system.broker.accept(peer, limits, trio.current_time())
+        self.connection.outbox.sink = self
+        self._decoder = Decoder(DecoderLimits(), 5, server=False)
+        self._packets: deque[ControlPacket] = deque()
+        self._came = trio.Event()
+
+    async def __aenter__(self) -> Inner:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        now = trio.current_time()
+        connection = self.connection
+        connection.outbox.sink = None
+        connection.lost(now, "the HTTP request is answered")
+        connection.outbox.clear()
+        self._system.broker.gone(connection)
+        self._system.settle(now)
+
+    def flush(self) -> None:
+        """For the outbox, whose sink this is."""
+        outbox = self.connection.outbox
+        data = outbox.take()
+        outbox.sent()
+        self._packets.extend(self._decoder.feed(data))
+        self._came.set()
+
+    async def say(self, packet: ControlPacket) -> None:
+        """Send one Control Packet."""
+        connection = self.connection
+        connection.receive(encode(packet, 5), trio.current_time())
+        while connection.waiting is not None:
+            answer = await connection.waiting
+            connection.authenticated(answer, trio.current_time())
+        self._system.settle(trio.current_time())
+
+    async def hear(self, kind: type[P]) -> P:
+        """The next Control Packet, if it is of this kind; others are left out. Raises Ended."""
+        while True:
+            while self._packets:
+                packet = self._packets.popleft()
+                if isinstance(packet, Disconnect):
+                    raise Ended(packet.reason)
+                if isinstance(packet, kind):
+                    return packet
+            if self.connection.ended:
+                raise Ended(ReasonCode.UNSPECIFIED_ERROR)
+            self._came = trio.Event()
+            await self._came.wait()
