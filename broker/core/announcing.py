@@ -1,4 +1,5 @@
-"""What a CONNACK tells a 5.0 Client: everything that is not the standard's default (section 3.2.2.3)."""
+"""What a CONNACK tells a 5.0 Client: everything that is not the standard's default (section 3.2.2.3); and the Keep
+Alive that comes of it."""
 
 from __future__ import annotations
 
@@ -47,3 +48,14 @@ def connack_properties(connection: Connection, connect: Connect, assigned: str, 
     if asked.request_response_information == 1 and limits.response_information:
         properties.response_information = limits.response_information
     return properties
+
+
+def settle_keep_alive(connection: Connection, connect: Connect, now: float) -> None:
+    """Keep Alive as asked, or as the Server tells a 5.0 Client [MQTT-3.2.2-21]."""
+    seconds = connect.keep_alive
+    maximum = connection.limits.server_keep_alive_maximum
+    if connect.version == 5 and maximum and (seconds == 0 or seconds > maximum):
+        seconds = maximum
+    connection.keep_alive_seconds = seconds * connection.limits.keep_alive_grace
+    if connection.keep_alive_seconds:
+        connection.broker.keep_alive.add(connection, now + connection.keep_alive_seconds)

@@ -16,7 +16,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from broker.core.aliases import IncomingAliases, OutgoingAliases
-from broker.core.announcing import connack_properties
+from broker.core.announcing import connack_properties, settle_keep_alive
 from broker.core.auditing import Audit, go_on
 from broker.core.authenticating import regrant
 from broker.core.connection import CONNECTED, ENDED, Connection
@@ -34,6 +34,7 @@ from broker.core.deadlines import (
     KeepAliveRing,
 )
 from broker.core.flapping import Flapping, banned
+from broker.core.flight import Flights
 from broker.core.grants import AllowAll
 from broker.core.journal import EXCHANGES, SESSIONS, SUBSCRIPTIONS, Journal
 from broker.core.limits import ServerLimits
@@ -99,6 +100,7 @@ class Broker:
         self._decoder_limits: dict[int, tuple[Limits, DecoderLimits]] = {}
         self.audit: Audit | None = None  # under way
         self.owners = Owners()
+        self.flights = Flights()
         self.flapping = Flapping(self.limits)
         self.takeovers = Takeovers(self.limits)
         self.sys_topics = SysTopics(self)
@@ -152,6 +154,7 @@ class Broker:
             return
         # A sink may make its own or others dirty again: they have their turn in the next round, so that one reader
         # of a long snapshot does not keep the rest waiting. Outboxes hold on to this very list: it is emptied in place.
+        self.flights.now = now
         round_ = dirty[:]
         dirty.clear()
         for outbox in round_:
@@ -246,6 +249,7 @@ class Broker:
             session = Session(identifier, limits, self.stats, self.limits.buffered_bytes)
             session.gate = journal
             session.store = self.store
+            session.flights = self.flights
             self.sessions[identifier] = session
         else:
             session.limits = limits
@@ -278,7 +282,7 @@ class Broker:
         session.claimed_by = None
         session.connection = connection
         connection.carried = dict.fromkeys(session.received)
-        self._settle_keep_alive(connection, connect, now)
+        settle_keep_alive(connection, connect, now)
         receive_maximum = connect.properties.receive_maximum or 65535
         releases = session.outgoing.connected(min(receive_maximum, limits.max_inflight))
         if connect.version == 5:
@@ -297,6 +301,7 @@ class Broker:
         self.stats.clients_connected += 1
         self.stats.clients_maximum = max(self.stats.clients_maximum, self.stats.clients_connected)
         connection.state = CONNECTED
+        self.flights.arrived(connection, session, present, now)
         if session.will is not None and session.will.retain:
             session.author()  # what the proof gives is not known any more when the Will is published
         for identifier_ in releases:
@@ -397,6 +402,7 @@ class Broker:
             session.connection = None
             session.unsent.clear()
             self.stats.clients_connected -= 1
+            self.flights.of(session.client_identifier).decide(now, f"disconnected: {connection.end_reason}")
             for watcher in self.watchers:
                 try:
                     watcher.disconnected(session.client_identifier, connection.peer, connection.end_reason)
@@ -579,16 +585,6 @@ class Broker:
             connection.session_expiry_interval = connect.properties.session_expiry_interval or 0
             return min(connection.session_expiry_interval, maximum)
         return 0 if connect.clean_start else maximum
-
-    def _settle_keep_alive(self, connection: Connection, connect: Connect, now: float) -> None:
-        """Keep Alive as asked, or as the Server tells a 5.0 Client [MQTT-3.2.2-21]."""
-        seconds = connect.keep_alive
-        maximum = connection.limits.server_keep_alive_maximum
-        if connect.version == 5 and maximum and (seconds == 0 or seconds > maximum):
-            seconds = maximum
-        connection.keep_alive_seconds = seconds * connection.limits.keep_alive_grace
-        if connection.keep_alive_seconds:
-            self.keep_alive.add(connection, now + connection.keep_alive_seconds)
 
     def _new_identifier(self, prefix: str) -> str:
         while True:

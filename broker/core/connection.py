@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from broker.core.authenticating import answered, answered_again, ask, on_auth
 from broker.core.backlog import Backlog
 from broker.core.exchanging import on_puback, on_pubcomp, on_pubrec, on_pubrel
+from broker.core.flight import BARRED, NOT_ALLOWED, TOO_LARGE
 from broker.core.grants import Grant
 from broker.core.journal import EXCHANGES, Exchange
 from broker.core.limits import DISCONNECT as POLICY_DISCONNECT
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
     from broker.core.aliases import IncomingAliases, OutgoingAliases
     from broker.core.broker import Broker
+    from broker.core.flight import Tap
     from broker.core.journal import Queued
     from broker.core.limits import Limits
     from broker.core.message import ApplicationMessage
@@ -114,7 +116,9 @@ class Connection:
         self.arriving = 0  # the position that the CONNACK waits for
         self.connack = (False, NO_PROPERTIES)  # what it says: Session Present, properties
         self.dropped = 0  # QoS 0 messages dropped for this slow reader
+        self.noted = 0  # of them, in the flight record
         self.last_published = -math.inf
+        self.tap: Tap | None = None  # of a Client that is watched
         self.end_reason = ""
         self.carried: dict[int, None] = {}  # of the Session's `received`, what came on an older Network Connection
         self.peer_is_done = False  # the peer has sent its last byte: DISCONNECT, or the end of the stream
@@ -155,6 +159,8 @@ class Connection:
                 if packets:
                     self.last_received = now
                     stats.messages_received += len(packets)
+                    if self.tap is not None:
+                        self.tap.came(packets, now)
                     for packet in packets:
                         if type(packet) is Publish:
                             self.on_publish(packet, now)
@@ -300,6 +306,8 @@ class Connection:
             reason: int = ReasonCode.NOT_AUTHORIZED
         elif not self.may_publish_anything:
             reason = self.grant.publish(topic, qos, publish.retain)
+            if reason >= 0x80:
+                self.broker.flights.of(session.client_identifier).decide(now, NOT_ALLOWED, topic, qos)
         else:
             reason = 0
         position = 0
@@ -388,6 +396,8 @@ class Connection:
         if not session.barred(message):
             data = self._encode(message, queued.delivery, qos, now, identifier, queued.maybe_sent)
         if not data:
+            what = BARRED if session.barred(message) else TOO_LARGE
+            self.broker.flights.of(session.client_identifier).decide(now, what, message.topic, qos)
             self._give_up(session, queued, qos, identifier)
             session.stats.publish_dropped += 1
             return NOBODY
@@ -429,22 +439,22 @@ class Connection:
             policy = delivery.overflow or self.limits.overflow
             if policy == DROP_NEWEST:
                 if outbox.size >= outbox.soft:
-                    self._drop(1)
+                    self._drop(1, message, policy, now)
                     return REFUSED
             elif policy == POLICY_DISCONNECT:
                 if outbox.size >= outbox.soft:
-                    self._drop(1)
+                    self._drop(1, message, policy, now)
                     self.broker.doom(self, ReasonCode.QUOTA_EXCEEDED, "slow reader, overflow policy disconnect")
                     return REFUSED
             else:
                 if self.backlog is None:
                     self.backlog = Backlog(self.limits.queue_messages, self.limits.queue_bytes)
                     self.simple = False
-                self._drop(self.backlog.add(message, delivery, policy))
+                self._drop(self.backlog.add(message, delivery, policy), message, policy, now)
                 return ACCEPTED
         data = self._encode(message, delivery, 0, now, 0, False)
         if not data:
-            self._drop(1)
+            self._drop(1, message, "", now)
             return NOBODY
         outbox.put_publish(data, message.payload_bytes)
         return ACCEPTED
@@ -487,9 +497,14 @@ class Connection:
             return b""
         return data
 
-    def _drop(self, count: int) -> None:
+    def _drop(self, count: int, message: ApplicationMessage, policy: str, now: float) -> None:
+        """Messages of QoS 0 are dropped: by an overflow `policy`, or for want of one as too large."""
+        if not count:
+            return
         self.dropped += count
         self.broker.stats.publish_dropped += count
+        if self.session is not None:
+            self.broker.flights.dropped(self, self.session, message.topic, policy, now)
 
     def acknowledge(self, data: bytes, position: int, counts: bool = False) -> None:
         """Send an acknowledgement when the Store has what it promises, `position`; 0 for nothing, but always in the

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from broker.core.flight import Tap
     from broker.core.stats import TransportStats
 
 
@@ -40,6 +41,7 @@ class Outbox:
         "soft",
         "stats",
         "taken",
+        "tap",
     )
 
     def __init__(self, dirty_list: list[Outbox], stats: TransportStats, soft: int, hard: int) -> None:
@@ -52,6 +54,7 @@ class Outbox:
         self.dirty_list = dirty_list
         self.stats = stats
         self.sink: Sink | None = None
+        self.tap: Tap | None = None  # of a Client that is watched
         self.messages = 0
         self.publishes = 0
         self.publish_bytes = 0
@@ -119,6 +122,8 @@ class Outbox:
         stats.publish_sent += self.publishes
         stats.publish_bytes_sent += self.publish_bytes
         self.messages = self.publishes = self.publish_bytes = 0
+        if self.tap is not None:
+            self.tap.left(data)
         return data
 
     def sent(self) -> None:

@@ -64,6 +64,7 @@ class Restorer:
         broker.owners.move("", principal)
         session.gate = self.journal
         session.store = broker.store
+        session.flights = broker.flights
         session.durable = True
         session.row = row
         session.number = number

@@ -22,6 +22,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from broker.core.flight import BARRED, EXPIRED, MADE_ROOM, QUEUE_FULL
 from broker.core.inflight import Outgoing
 from broker.core.journal import QUEUED, Numbered, Queued
 from broker.core.limits import DROP_OLDEST
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker.core.connection import Connection
+    from broker.core.flight import Flights
     from broker.core.grants import Grant
     from broker.core.journal import Exchange, Journal
     from broker.core.limits import Limits
@@ -72,6 +74,7 @@ class Session(Numbered):
         self.durable = False  # kept in the Store
         self.gate: Journal | None = None  # what is recorded and committed; None where there is no Store
         self.store: Store | None = None
+        self.flights: Flights | None = None  # where what becomes of its messages is noted
         self.client_identifier = client_identifier
         self.principal = ""  # who it belongs to; nobody else is let in
         self.known_author: Author | None = None  # as which it has retained a message
@@ -188,10 +191,12 @@ class Session(Numbered):
             if self.pending:
                 oldest = self.pending[0]
                 if oldest.message.expires_at <= now or self._makes_room(size):  # [MQTT-3.3.2-5]
+                    self._note(now, EXPIRED if oldest.message.expires_at <= now else MADE_ROOM, oldest.message)
                     self._dequeue(now)
                     self.forget(oldest)
                     stats.publish_dropped += 1
                     continue
+            self._note(now, QUEUE_FULL, queued.message)
             self.dropped += 1
             stats.publish_refused += 1
             stats.publish_dropped += 1
@@ -213,6 +218,11 @@ class Session(Numbered):
             if self.connection is not None and queued.message.position:
                 gate.waiting[self] = None
         return ACCEPTED
+
+    def _note(self, now: float, what: str, message: ApplicationMessage) -> None:
+        """In the flight record: what has become of a message that is not sent."""
+        if self.flights is not None:
+            self.flights.of(self.client_identifier).decide(now, what, message.topic, message.qos)
 
     def _full(self, size: int) -> bool:
         """Whether a message of `size` bytes has no room. A Client who is there may have a burst waiting, in bytes."""
@@ -317,6 +327,7 @@ class Session(Numbered):
                 self.queue_first = False
                 progress = True
                 if message.expires_at <= now or self.barred(message):  # [MQTT5-3.3.2-5]
+                    self._note(now, EXPIRED if message.expires_at <= now else BARRED, message)
                     self.stats.publish_dropped += 1
                     self.forget(queued)
                 elif self.durable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.core.flight import SHOWN, some
 from broker.core.journal import SUBSCRIPTIONS
 from broker.core.limits import OVERFLOW_POLICIES
 from broker.core.session import Snapshot
@@ -41,6 +42,13 @@ def subscribe(connection: Connection, packet: Subscribe, now: float) -> None:
     reasons = [
         _subscribe_one(connection, session, request, identifier, overflow, snapshots) for request in packet.requests
     ]
+    answers = [
+        f"{request.topic_filter} at QoS {reason}" if reason < 0x80 else f"{request.topic_filter} refused 0x{reason:02X}"
+        for request, reason in zip(packet.requests[:SHOWN], reasons, strict=False)
+    ]
+    connection.broker.flights.of(session.client_identifier).decide(
+        now, f"subscribed: {some(answers, len(reasons))}", packet.requests[0].topic_filter, reasons[0]
+    )
     position = _position(connection, session)
     connection.acknowledge(encode(Suback(packet.packet_identifier, reasons), connection.version), position)
     if snapshots:
@@ -148,6 +156,9 @@ def unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
             reasons.append(ReasonCode.SUCCESS)
         else:
             reasons.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
+    connection.broker.flights.of(session.client_identifier).decide(
+        connection.last_received, f"unsubscribed: {some(packet.topic_filters)}", packet.topic_filters[0]
+    )
     answer = encode(Unsuback(packet.packet_identifier, reasons), connection.version)
     connection.acknowledge(answer, _position(connection, session))
 
