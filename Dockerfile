@@ -9,12 +9,13 @@ WORKDIR /src
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
-COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY pyproject.toml hatch_build.py hatch_ui.py README.md LICENSE ./
 COPY broker broker
-# Compiled, or the build fails. Neither pip nor a compiler comes along into the image.
+# Compiled and with the dashboard, or the build fails. Neither pip nor a compiler nor Node, which pip brings for the
+# dashboard, comes along into the image.
 # hadolint ignore=DL3013
 RUN python -m venv --without-pip /opt/triomq \
-    && BROKER_BUILD=compiled pip --python /opt/triomq/bin/python install --no-cache-dir '.[jwt,http,certs]'
+    && BROKER_BUILD=compiled BROKER_UI=require pip --python /opt/triomq/bin/python install --no-cache-dir '.[jwt,http,certs]'
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.title="TrioMQ" \
