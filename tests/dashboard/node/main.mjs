@@ -13,6 +13,7 @@ const options = JSON.parse(process.argv[2]);
 const axePath = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const VIEWS = ["overview", "topics", "publish", "retained", "clients", "subscriptions", "explain", "transports"];
 const AT_A_TIME = 2;
+const LONGEST = 60_000; // milliseconds of a scenario
 const LOOKS = [
   { name: "dark", colorScheme: "dark", viewport: { width: 1280, height: 800 } },
   { name: "phone", colorScheme: "light", viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true },
@@ -122,7 +123,8 @@ async function workThrough() {
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
     const [name, work] = next;
     const begun = Date.now();
-    const error = await work().then(
+    const late = new Promise((_, reject) => setTimeout(reject, LONGEST, new Error("it did not end")).unref());
+    const error = await Promise.race([work(), late]).then(
       () => null,
       (reason) => String(reason?.message ?? reason),
     );
@@ -131,3 +133,4 @@ async function workThrough() {
 }
 await Promise.all(Array.from({ length: AT_A_TIME }, workThrough));
 await browser.close();
+process.exit(0);

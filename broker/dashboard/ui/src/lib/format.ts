@@ -8,6 +8,11 @@ export function count(value: number | null | undefined): string {
   return value == null || !Number.isFinite(value) ? NONE : GROUPED.format(value);
 }
 
+/** So many of something: 1 topic, 2 topics. */
+export function many(value: number, what: string): string {
+  return `${count(value)} ${what}${value === 1 ? "" : "s"}`;
+}
+
 /** A number in at most four signs and a letter: 950, 12.3k, 4.56M. */
 export function short(value: number | null | undefined): string {
   if (value == null || !Number.isFinite(value)) return NONE;

@@ -47,6 +47,7 @@ describe("figures", () => {
 
   test("the rest", () => {
     expect(format.count(1_234_567)).toBe("1,234,567");
+    expect([0, 1, 1200].map((value) => format.many(value, "topic"))).toEqual(["0 topics", "1 topic", "1,200 topics"]);
     expect(format.rate(0.01)).toBe("0/s");
     expect(format.rate(1500)).toBe("1.5k/s");
     expect(format.byteRate(2048)).toBe("2 KiB/s");
