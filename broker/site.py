@@ -37,6 +37,7 @@ def settings_of(config: Config, own_authenticator: bool) -> Settings:
         api=web.api,
         dashboard=web.dashboard,
         publish=web.publish,
+        events=web.events,
         users=web.roles,
         tokens=tokens,
         anonymous=web.anonymous,

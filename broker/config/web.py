@@ -24,6 +24,10 @@ class WebConfig(Table):
     publish: bool = Field(
         default=True, description="Whether POST /publish/TOPIC is answered, to users of [auth] as their roles allow."
     )
+    events: bool = Field(
+        default=True,
+        description="Whether /events streams messages as server-sent events, to users of [auth] as their roles allow.",
+    )
     admins: kinds.Words = Field(
         default=(),
         description="Users of [auth] who may log in and do everything: reload the configuration, too.",
@@ -65,4 +69,4 @@ class WebConfig(Table):
     @property
     def wanted(self) -> bool:
         """Whether anything is answered."""
-        return self.health or self.metrics or self.api or self.dashboard or self.publish
+        return self.health or self.metrics or self.api or self.dashboard or self.publish or self.events

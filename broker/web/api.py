@@ -262,7 +262,7 @@ class Api:
             "features": {
                 "api": True,
                 "publish": self.accounts.settings.publish,
-                "events": False,
+                "events": self.accounts.settings.events,
                 "bench": False,
                 "mqtt_path": paths[0] if paths else None,
             },

@@ -4,9 +4,10 @@
     /metrics              figures for Prometheus
     /api/v1/…             the API (`broker.web.api`)
     /publish/{topic}      publishes a message (`broker.web.publishing`)
+    /events               messages as server-sent events (`broker.web.events`)
     /                     the dashboard, or the plain page where it was not built or is switched off
 
-Errors of the API and of /publish have one shape, `{"error": {"code", "message"}}`; all others are one line of text.
+Errors of the API, /publish and /events have one shape, `{"error": {"code", "message"}}`; others are one line of text.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from starlette.routing import Route
 from broker.web.accounts import Accounts, Denied, may_scrape
 from broker.web.api import Api
 from broker.web.bans import Bans
+from broker.web.events import PATH as EVENTS
+from broker.web.events import Events
 from broker.web.exchange import CALLER
 from broker.web.history import History
 from broker.web.metrics import Metrics
@@ -69,6 +72,8 @@ class Site:
         if settings.publish:
             path = f"{PATH}{{topic:path}}"
             found.append(Route(path, Publishing(self.system, self.accounts).answer, methods=["POST"]))
+        if settings.events:
+            found.append(Route(EVENTS, Events(self.system, self.accounts).answer, methods=["GET"]))
         found += [Route(path, self._file, methods=["GET"]) for path in self.files]
         return found
 
@@ -120,7 +125,7 @@ def build(
 
     async def missing(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if request.url.path.startswith((API, PATH)):
+        if request.url.path.startswith((API, PATH, EVENTS)):
             code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
             return failure(error.status_code, code, _line(error), error.headers)
         if error.status_code == 404:
@@ -129,7 +134,7 @@ def build(
 
     async def denied(request: Request, error: Exception) -> Response:
         assert isinstance(error, Denied)
-        if request.url.path.startswith((API, PATH)):
+        if request.url.path.startswith((API, PATH, EVENTS)):
             return failure(error.status, error.code, error.message, error.headers)
         return PlainTextResponse(f"{error.message}\n", error.status, error.headers)
 

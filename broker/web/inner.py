@@ -1,7 +1,7 @@
-"""A Network Connection without a network: what asks over HTTP to publish is a Client of the broker like any other.
+"""A Network Connection without a network: who publishes or listens over HTTP is a Client of the broker like any other.
 
-It sends CONNECT and PUBLISH and reads the answers, so that who it is, what it may, every limit and every counter are
-those of MQTT. Its transport is called "http".
+It sends Control Packets and reads the answers, so that who it is, what it may, every limit and every counter are those
+of MQTT. Its transport is called "http". What it does not read waits in its outbox, whose bounds hold as for a socket.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from broker.web.system import System
 
 P = TypeVar("P")
+
+READ_BYTES = 16 * 1024  # taken from the outbox at once
 
 
 class Ended(Exception):
@@ -61,10 +63,6 @@ class Inner:
 
     def flush(self) -> None:
         """For the outbox, whose sink this is."""
-        outbox = self.connection.outbox
-        data = outbox.take()
-        outbox.sent()
-        self._packets.extend(self._decoder.feed(data))
         self._came.set()
 
     async def say(self, packet: ControlPacket) -> None:
@@ -76,16 +74,34 @@ class Inner:
             connection.authenticated(answer, trio.current_time())
         self._system.settle(trio.current_time())
 
-    async def hear(self, kind: type[P]) -> P:
-        """The next Control Packet, if it is of this kind; others are left out. Raises Ended."""
+    async def hear(self, kind: type[P], keep: bool = False) -> P:
+        """The next Control Packet of this kind; others before it are left out, or with `keep` are heard later. Raises
+        Ended."""
+        passed: list[ControlPacket] = []
         while True:
             while self._packets:
                 packet = self._packets.popleft()
                 if isinstance(packet, Disconnect):
                     raise Ended(packet.reason)
                 if isinstance(packet, kind):
+                    self._packets.extendleft(reversed(passed))
                     return packet
-            if self.connection.ended:
+                if keep:
+                    passed.append(packet)
+            await self._read()
+
+    async def _read(self) -> None:
+        """Take some of the outbox, when there is something."""
+        connection = self.connection
+        outbox = connection.outbox
+        while not (data := outbox.take(READ_BYTES)):
+            if connection.ended:
                 raise Ended(ReasonCode.UNSPECIFIED_ERROR)
             self._came = trio.Event()
             await self._came.wait()
+        outbox.sent()
+        self._packets.extend(self._decoder.feed(data))
+        if not connection.ended:
+            now = trio.current_time()
+            connection.drained(now)
+            self._system.settle(now)

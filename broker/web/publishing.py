@@ -43,7 +43,13 @@ _LATER: Final = (
     ReasonCode.SERVER_SHUTTING_DOWN,
     ReasonCode.QUOTA_EXCEEDED,
 )
-_NOT_SUPPORTED: Final = (ReasonCode.QOS_NOT_SUPPORTED, ReasonCode.RETAIN_NOT_SUPPORTED, ReasonCode.TOPIC_NAME_INVALID)
+_NOT_SUPPORTED: Final = (
+    ReasonCode.QOS_NOT_SUPPORTED,
+    ReasonCode.RETAIN_NOT_SUPPORTED,
+    ReasonCode.TOPIC_NAME_INVALID,
+    ReasonCode.TOPIC_FILTER_INVALID,
+    ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
+)
 
 
 class Publishing:
@@ -56,7 +62,7 @@ class Publishing:
     async def answer(self, request: Request) -> Response:
         """For Starlette; its path parameter is the topic."""
         caller: Caller = request.scope[CALLER]
-        user, password = _credentials(request.headers.get("authorization", ""))
+        user, password = credentials(request.headers.get("authorization", ""))
         accounts = self._accounts
         accounts.check_client(caller, request.headers, user or "", known=password is not None)
         topic: str = request.path_params["topic"]
@@ -67,30 +73,32 @@ class Publishing:
         with trio.move_on_after(PATIENCE):
             async with Inner(self._system, caller, dict(request.headers)) as client:
                 try:
-                    await _connect(client, user, password)
+                    connect = Connect("", keep_alive=0, user_name=user, password=password)
+                    await admitted(client, connect, accounts, caller)
                     reason = await _publish(client, topic, payload, query["qos"], query["retain"])
                 except Ended as ended:
-                    raise _refusal(ended.reason) from None
-                except Denied as denied:
-                    if denied.status == 401 and password is not None:
-                        accounts.failures.failed(caller.address, user or "", trio.current_time())
-                    raise
+                    raise refusal(ended.reason) from None
                 if reason >= 0x80:
-                    raise _refusal(reason)
+                    raise refusal(reason)
                 return JSONResponse({"reason": int(reason), "name": ReasonCode(reason).name.lower()})
         raise Denied(503, "unavailable", "The broker did not answer in time.")
 
 
-async def _connect(client: Inner, user: str | None, password: bytes | None) -> None:
-    await client.say(Connect("", keep_alive=0, user_name=user, password=password))
-    reason = (await client.hear(Connack)).reason
+async def admitted(client: Inner, connect: Connect, accounts: Accounts, caller: Caller) -> Connack:
+    """The CONNACK with which the broker lets somebody in. Raises Denied, or Ended."""
+    await client.say(connect)
+    answer = await client.hear(Connack)
+    reason = answer.reason
     if reason == ReasonCode.CONNECTION_RATE_EXCEEDED:
         raise Denied(429, "too_many_attempts", "There were too many failed attempts.", {"Retry-After": str(RETRY)})
     if reason in _LATER:
-        raise _refusal(reason)
+        raise refusal(reason)
     if reason >= 0x80:
+        if connect.password is not None:
+            accounts.failures.failed(caller.address, connect.user_name or "", trio.current_time())
         message = "This needs a user of [auth]: by Basic authentication, or a bearer token."
         raise Denied(401, "not_authenticated", message, {"WWW-Authenticate": "Bearer"})
+    return answer
 
 
 async def _publish(client: Inner, topic: str, payload: bytes, qos: int, retain: bool) -> int:
@@ -114,7 +122,7 @@ async def _publish(client: Inner, topic: str, payload: bytes, qos: int, retain: 
     return reason
 
 
-def _credentials(authorization: str) -> tuple[str | None, bytes | None]:
+def credentials(authorization: str) -> tuple[str | None, bytes | None]:
     """User Name and Password of the CONNECT. Raises Denied."""
     scheme, _, given = authorization.partition(" ")
     given = given.strip()
@@ -133,12 +141,12 @@ def _credentials(authorization: str) -> tuple[str | None, bytes | None]:
     return user, password.encode()
 
 
-def _refusal(reason: int) -> Denied:
+def refusal(reason: int) -> Denied:
     name = ReasonCode(reason).name.lower()
     if reason == ReasonCode.NOT_AUTHORIZED:
-        return Denied(403, "not_allowed", "You may not publish this.")
+        return Denied(403, "not_allowed", "You may not do this.")
     if reason == ReasonCode.PACKET_TOO_LARGE:
         return Denied(413, "too_large", "The message is larger than this listener takes.")
     if reason in _NOT_SUPPORTED:
         return Denied(422, "not_allowed", f"This listener does not take that: {name}.")
-    return Denied(503, "unavailable", f"The message was not taken: {name}.")
+    return Denied(503, "unavailable", f"The broker refused that: {name}.")

@@ -52,6 +52,7 @@ class Settings:
         api: bool = True,
         dashboard: bool = True,
         publish: bool = True,
+        events: bool = True,
         users: Mapping[str, str] | None = None,
         tokens: Mapping[bytes, Token] | None = None,
         anonymous: str | None = None,
@@ -64,6 +65,7 @@ class Settings:
         self.api = api
         self.dashboard = dashboard
         self.publish = publish
+        self.events = events
         self.users = dict(users or {})
         self.tokens = dict(tokens or {})
         self.anonymous = anonymous

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def test_without_a_word_all_is_answered_and_nobody_is_named() -> None:
     web = Config().web
-    assert all((web.health, web.metrics, web.api, web.dashboard, web.publish, web.wanted))
+    assert all((web.health, web.metrics, web.api, web.dashboard, web.publish, web.events, web.wanted))
     assert not web.metrics_anonymous
     assert (web.roles, web.tokens_file, web.anonymous) == ({}, None, None)
 

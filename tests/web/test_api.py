@@ -72,7 +72,7 @@ async def test_whoever_is_on_this_machine_is_an_operator_while_nobody_is_asked()
         "csrf": None,
         "login": False,
         "version": "9.8.7",
-        "features": {"api": True, "publish": True, "events": False, "bench": False, "mqtt_path": "/mqtt"},
+        "features": {"api": True, "publish": True, "events": True, "bench": False, "mqtt_path": "/mqtt"},
     }
     assert (await site(Bench(), local=False).get("/api/v1/session")).json["role"] == "none"
 

@@ -30,6 +30,9 @@ class Owner(Grant):
         allowed = topic.startswith(f"{self.user_name}/") and not retain
         return ReasonCode.SUCCESS if allowed else ReasonCode.NOT_AUTHORIZED
 
+    def subscribe(self, topic_filter: str, qos: int) -> ReasonCode:
+        return ReasonCode.SUCCESS if topic_filter.startswith(f"{self.user_name}/") else ReasonCode.NOT_AUTHORIZED
+
 
 class Judge:
     """Lets ann in by her password, and ben by his token."""
