@@ -110,7 +110,7 @@ def health(
             raise Unwell("no broker of this user runs here; 'broker serve' starts one, and a URL names another.")
         context = None
         if place.scheme in SECURE:
-            context = _context(tls, place, verified=url is not None)
+            context = make_context(tls, place, verified=url is not None)
         said = ask(place, context, began + timeout)
         healthy = True
     except Unwell as error:
@@ -314,7 +314,7 @@ def _in_mqtt(opened: socket.socket, deadline: float) -> str:
             raise Unwell("what answers does not speak MQTT")
 
 
-def _context(tls: Tls | None, place: Place, verified: bool) -> ssl.SSLContext:
+def make_context(tls: Tls | None, place: Place, verified: bool) -> ssl.SSLContext:
     """As the options of TLS say; without them, and where our own broker says where to ask, nothing is verified."""
     from broker.client import Tls
     from broker.client import parse as endpoint
