@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 
 from broker.cli import cli
 from broker.config.settings import TABLES
+from hatch_ui import BUILT
 
 pytestmark = pytest.mark.build("plain")  # it reads files
 
@@ -31,6 +32,8 @@ DOCKERFILE: Final = (ROOT / "Dockerfile").read_text("utf-8")
 COMPOSE: Final[dict[str, Any]] = YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text("utf-8"))
 UNIT: Final = (ROOT / "config" / "systemd" / "triomq.service").read_text("utf-8")
 SERVICES: Final = sorted(COMPOSE["services"])
+OURS: Final = ["broker", "compare", "devices"]
+MONITORING: Final = ["grafana", "prometheus"]
 
 
 def stages() -> list[list[tuple[str, str]]]:
@@ -123,6 +126,14 @@ def test_only_what_the_build_needs_is_sent_to_it() -> None:
     copied = {path for name, rest in stages()[0] if name == "COPY" for path in rest.split()[:-1]}
     assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied
     assert all((ROOT / path).exists() for path in copied)
+    assert {path.name for path in ROOT.glob("hatch_*.py")} < copied, "each of them is a part of the build"
+    assert BUILT.as_posix() in lines, "what stands here may be of other sources"
+
+
+def test_the_image_has_the_dashboard_and_is_compiled_or_is_not_built() -> None:
+    (build,) = (rest for name, rest in stages()[0] if name == "RUN" and "pip" in rest)
+    for setting in ("BROKER_BUILD=compiled", "BROKER_UI=require"):
+        assert f" {setting} " in build
 
 
 # -- compose
@@ -141,22 +152,29 @@ def test_each_service_has_no_more_than_it_needs(name: str) -> None:
     assert service["mem_limit"]
     assert 0 < service["pids_limit"] <= 1024
     assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
-    assert service["image"] == "triomq"
-    assert understood(service["command"])
+
+
+def test_ours_run_commands_of_ours_and_others_are_pinned() -> None:
+    assert sorted([*OURS, *MONITORING]) == SERVICES
+    for name in OURS:
+        assert COMPOSE["services"][name]["image"] == "triomq"
+        assert understood(COMPOSE["services"][name]["command"])
+    for name in MONITORING:
+        assert re.fullmatch(rf"[a-z]+/{name}:v?\d+\.\d+\.\d+", COMPOSE["services"][name]["image"])
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_nothing_is_reached_from_another_machine(name: str) -> None:
     service = COMPOSE["services"][name]
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
-    assert name == "broker" or "ports" not in service
+    assert name in ("broker", *MONITORING) or "ports" not in service
 
 
 def test_without_a_profile_there_is_the_broker_and_its_data() -> None:
     assert [name for name in SERVICES if "profiles" not in COMPOSE["services"][name]] == ["broker"]
     broker = COMPOSE["services"]["broker"]
     assert broker["volumes"] == ["data:/data"]
-    assert list(COMPOSE["volumes"]) == ["data"]
+    assert sorted(COMPOSE["volumes"]) == ["data", *MONITORING]
     assert COMPOSE["services"]["devices"]["profiles"] == ["demo"]
     assert COMPOSE["services"]["compare"]["profiles"] == ["compare"]
 
@@ -167,6 +185,31 @@ def test_the_others_wait_until_it_is_healthy_and_speak_both_ways(name: str) -> N
     assert service["depends_on"] == {"broker": {"condition": "service_healthy"}}
     assert service["healthcheck"] == {"disable": True}
     assert {"mqtt://broker:1883", "ws://broker:8080/mqtt"} < set(service["command"])
+
+
+@pytest.mark.parametrize("name", MONITORING)
+def test_monitoring_reads_what_is_here_and_writes_into_its_volume(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["profiles"] == ["monitoring"]
+    mounts = [mount.split(":") for mount in service["volumes"]]
+    assert [mount[0] for mount in mounts if len(mount) == 2] == [name]
+    for source, _, *mode in mounts[:-1]:
+        assert mode == ["ro"]
+        assert (ROOT / source).is_dir()
+
+
+def test_grafana_wants_a_log_in_and_tells_nobody() -> None:
+    environment = COMPOSE["services"]["grafana"]["environment"]
+    assert {name for name, value in environment.items() if value == "true"} == set()
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+
+
+def test_settings_in_the_environment_are_settings() -> None:
+    """An empty one is taken from whoever starts compose."""
+    environment = COMPOSE["services"]["broker"]["environment"]
+    assert environment == {"BROKER_WEB__METRICS_ANONYMOUS": "true", "BROKER_WEB__ANONYMOUS": None}
+    for name in environment:
+        assert name.removeprefix("BROKER_WEB__").lower() in TABLES["web",].model_fields
 
 
 # -- systemd
