@@ -124,7 +124,10 @@ async def test_publishing() -> None:
         assert_holds(refused.json, "Failure")
 
 
-async def test_what_is_published_is_kept_before_it_is_said_to_be(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_is_published_is_kept_before_it_is_said_to_be(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "PATIENCE", 0.1)
     store = LateStore()
     bench = Bench(store=store)
     store.broker = bench.broker
