@@ -325,7 +325,7 @@ class Broker:
         refused = message.retain and not self._retain(message, source, now)
         plan = self.subscriptions.plan(message.topic)
         if message.qos == 2 and self.journal is not None:
-            hold_back(self.journal, message, plan, source)
+            hold_back(self.journal, message, plan, source, now)
         no_local = plan.no_local
         for delivery in plan.deliveries:
             session = delivery.session

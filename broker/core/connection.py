@@ -72,7 +72,7 @@ AUTHENTICATING: Final = 1
 CONNECTED: Final = 2
 ENDED: Final = 3
 
-NOTHING_STAGED: Final[deque[tuple[int, bytes, int]]] = deque(maxlen=0)
+NOTHING_STAGED: Final[deque[tuple[int, bytes, int, float]]] = deque(maxlen=0)
 
 # What may stand in a DISCONNECT from a Server (table 3-13); another code becomes 0x80.
 _DISCONNECT_REASONS: Final = REASONS_FROM_SERVER[DISCONNECT]
@@ -110,8 +110,8 @@ class Connection:
         self.session_expiry_interval = 0  # as in CONNECT
         self.simple = True  # a QoS 0 message needs no look at aliases, packet size or backlog
         self.backlog: Backlog | None = None
-        # Acknowledgements that wait for the Store: position, bytes, and 1 where the Client's send quota waits for it.
-        self.staged: deque[tuple[int, bytes, int]] = NOTHING_STAGED
+        # Acknowledgements that wait for the Store: position, bytes, 1 where the send quota waits for it, received at.
+        self.staged: deque[tuple[int, bytes, int, float]] = NOTHING_STAGED
         self.staged_count = 0  # of those ones
         self.arriving = 0  # the position that the CONNACK waits for
         self.connack = (False, NO_PROPERTIES)  # what it says: Session Present, properties
@@ -343,6 +343,7 @@ class Connection:
             data = refusal(self, Puback if qos == 1 else Pubrec, identifier, reason)
         if journal is None:
             self.outbox.put(data)
+            stats.latency.give(data)
         else:
             self.acknowledge(data, position, qos == 1 or reason >= 0x80)
 
@@ -512,22 +513,14 @@ class Connection:
         journal = self.broker.journal
         if journal is None or (not self.staged and position <= journal.committed):
             self.outbox.put(data)
+            self.stats.latency.give(data)
         else:
             if self.staged is NOTHING_STAGED:
                 self.staged = deque()
             if counts:
                 self.staged_count += 1
-            self.staged.append((position, data, 1 if counts else 0))
+            self.staged.append((position, data, 1 if counts else 0, self.last_received))
             self.broker.staging[self] = None
-
-    def release(self, committed: int) -> bool:
-        """The store has committed so far; whether nothing waits any more."""
-        staged = self.staged
-        while staged and staged[0][0] <= committed:
-            _, data, counts = staged.popleft()
-            self.staged_count -= counts
-            self.outbox.put(data)
-        return not staged
 
     # -- The end
 

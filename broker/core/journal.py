@@ -107,6 +107,7 @@ class Batch:
         self.deleted: list[list[int]] = []
         self.last_queued = 0
         self.last_message = 0
+        self.since = 0.0
 
     def empty(self) -> bool:
         return not any(self.added) and not any(self.deleted)
@@ -122,6 +123,8 @@ class Journal:
         self.taken = 0  # `changes` at the last take
         self.bytes = 0  # of messages that are recorded and not yet safe
         self.taken_bytes = 0
+        self.since = 0.0  # when the batch that is recorded now was given its first message to hold back; 0 for none
+        self.committed_since = 0.0  # the same of the last one that is safe and had one
         self.full = False  # there is no room on the disk: QoS 1 and 2 are refused
         self.last = [0] * TABLES  # the newest number given, by table
         self.added: list[dict[Row, None]] = [{} for _ in range(TABLES)]
@@ -282,6 +285,8 @@ class Journal:
         """Everything recorded since the last time, with its numbers given; `written` must follow."""
         batch = Batch(self.position)
         self.position += 1
+        batch.since = self.since
+        self.since = 0.0
         self.taken = self.changes
         self.taken_bytes += self.bytes
         self.bytes = 0
@@ -314,6 +319,8 @@ class Journal:
     def written(self, batch: Batch) -> None:
         """`batch` is safe."""
         self.committed = batch.position
+        if batch.since:
+            self.committed_since = batch.since
         self.safe_queued = batch.last_queued
         self.safe_message = batch.last_message
         self.taken_bytes = 0

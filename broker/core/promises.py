@@ -38,13 +38,19 @@ def settle(broker: Broker, journal: Journal, now: float) -> None:
 
 def _committed(broker: Broker, journal: Journal, committed: int, now: float) -> None:
     for connection in list(broker.staging):
-        if connection.release(committed):
+        if _release(connection, committed, now):
             del broker.staging[connection]
     held = journal.held
     while held and held[0][0] <= committed:
         _, session, message, delivery = held.popleft()
+        receiver = session.connection
         try:
-            session.deliver(message, delivery, now)
+            if receiver is None:
+                session.deliver(message, delivery, now)
+            else:
+                receiver.outbox.mark()
+                session.deliver(message, delivery, now)
+                receiver.outbox.waited(now - journal.committed_since, now)
         except Exception as error:
             broker.fault(session, error)
     if journal.waiting:
@@ -67,6 +73,26 @@ def _committed(broker: Broker, journal: Journal, committed: int, now: float) -> 
                 session.paged.put_away(journal)
 
 
+def _release(connection: Connection, committed: int, now: float) -> bool:
+    """Put out the acknowledgements that are true now; whether nothing waits any more."""
+    staged = connection.staged
+    latency = connection.stats.latency
+    count = 0  # of one kind that were received in one round: they are recorded together
+    first, since = b"", 0.0
+    while staged and staged[0][0] <= committed:
+        _, data, counts, received = staged.popleft()
+        connection.staged_count -= counts
+        connection.outbox.put(data)
+        if count and (received != since or data[0] != first[0]):
+            latency.gave(first, count, now - since, now)
+            count = 0
+        count += 1
+        first, since = data, received
+    if count:
+        latency.gave(first, count, now - since, now)
+    return not staged
+
+
 def _let_in(broker: Broker, connection: Connection, now: float) -> None:
     session, connect = connection.session, connection.connect
     assert session is not None
@@ -79,7 +105,7 @@ def _let_in(broker: Broker, connection: Connection, now: float) -> None:
         broker.doom(connection, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "internal error")
 
 
-def hold_back(journal: Journal, message: ApplicationMessage, plan: Plan, source: Session | None) -> None:
+def hold_back(journal: Journal, message: ApplicationMessage, plan: Plan, source: Session | None, now: float) -> None:
     """A QoS 2 message is forwarded after its commit, so that a crash does not have it sent a second time."""
     if (
         (source is not None and source.durable)
@@ -88,3 +114,5 @@ def hold_back(journal: Journal, message: ApplicationMessage, plan: Plan, source:
         or any(delivery.session.durable for delivery in plan.deliveries)
     ):
         message.position = journal.position
+        if not journal.since:
+            journal.since = now

@@ -302,8 +302,12 @@ class Session(Numbered):
         order is kept [MQTT-4.6.0-1]; then a snapshot and the queue take turns.
         """
         connection = self.connection
-        if connection is None:
-            return
+        if connection is not None:
+            connection.outbox.mark()
+            self._refill(connection, now)
+            connection.outbox.waited(-1.0, now)
+
+    def _refill(self, connection: Connection, now: float) -> None:
         outbox = connection.outbox
         outgoing = self.outgoing
         left = SLICE
@@ -424,12 +428,17 @@ class Session(Numbered):
         if connection is None:
             unsent.clear()
             return
+        gate = self.gate
+        assert gate is not None
+        outbox = connection.outbox
+        outbox.mark()
         while unsent and unsent[0][0] <= committed:
             connection.send_started(unsent.popleft()[1], now)
-        if unsent and self.gate is not None:
-            self.gate.waiting[self] = None
+        if unsent:
+            gate.waiting[self] = None
         if self.waiting():
-            self.refill(now)
+            self._refill(connection, now)
+        outbox.waited(now - gate.committed_since, now)
 
     def take_orphans(self, now: float, shared: bool) -> list[Queued]:
         """The Session ends: what it still held of shared subscriptions and another member must have (section 4.8.2).

@@ -6,6 +6,8 @@ or JSON when somebody asks.
 
 from __future__ import annotations
 
+from broker.core.latency import Latency
+
 
 class TransportStats:
     """What has come and gone over one kind of transport ("tcp", "ws", ...). Bytes are MQTT bytes, without framing."""
@@ -23,6 +25,7 @@ class TransportStats:
         self.publish_sent = 0
         self.publish_bytes_received = 0  # payload bytes
         self.publish_bytes_sent = 0
+        self.latency = Latency()
 
 
 class Stats:
@@ -30,6 +33,7 @@ class Stats:
 
     def __init__(self) -> None:
         self.by_transport: dict[str, TransportStats] = {}
+        self.transports: list[TransportStats] = []  # the same
         self.handshakes = 0  # Network Connections open that have no CONNACK yet
         # Network Connections closed at once, by the setting that says so
         self.turned_away = dict.fromkeys(
@@ -57,10 +61,11 @@ class Stats:
         found = self.by_transport.get(name)
         if found is None:
             found = self.by_transport[name] = TransportStats()
+            self.transports.append(found)
         return found
 
     def total(self) -> TransportStats:
-        """The sum over all transports, as a new object."""
+        """The sum of the counters over all transports, as a new object."""
         result = TransportStats()
         for each in self.by_transport.values():
             result.connections += each.connections

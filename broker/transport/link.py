@@ -117,6 +117,7 @@ class Link:
                 self.unsent = unsent[sent:]
                 return
             self.unsent = None
+            self.layers.outbox.recover(now)
             self.layers.outbox.sent()
             self.watch(self.interest & ~WRITE)
             self.pump.stalled.pop(self, None)
@@ -145,7 +146,10 @@ class Link:
                     self.unsent = memoryview(data)[sent:]
                     self.watch(self.interest | WRITE)
                     self.pump.stall(self)
+                    outbox.hold(self.pump.now)
                     return
+                if outbox.held:
+                    outbox.recover(self.pump.now)
                 outbox.sent()
                 if not outbox.parts and layers.plain:
                     break

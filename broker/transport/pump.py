@@ -156,6 +156,7 @@ class Pump:
             broker.flush(now)
         except Exception as bug:
             log.error("a bug, met while ending a connection", exc_info=bug)
+        self._measure(now)
         if broker.faults:
             for connection, error in broker.faults:
                 name = connection.name if connection is not None else "what was due"
@@ -173,6 +174,16 @@ class Pump:
             self._let_in(now)
         if not self._watching and broker.unsafe_bytes() > UNSAFE:
             self.watch_slow_readers(now)
+
+    def _measure(self, now: float) -> None:
+        """Record how long the round has taken, for all that left in it."""
+        seconds = -1.0
+        for each in self.broker.stats.transports:
+            latency = each.latency
+            if latency.pending():
+                if seconds < 0.0:
+                    seconds = max(0.0, self.clock() - now)
+                latency.settle(seconds, now)
 
     def _arrived(self, link: Link, now: float) -> None:
         """Its CONNACK has left."""

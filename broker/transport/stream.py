@@ -195,6 +195,7 @@ async def _write(
                 pinged = trio.current_time()
             continue
         unsent = memoryview(data)
+        outbox.hold(trio.current_time())
         watermark.writing[layers] = None
         watermark.watch(trio.current_time())
         try:
@@ -213,6 +214,7 @@ async def _write(
             layers.eof(now, f"took no byte for {stall:g} s")
             settle(now)
             return
+        outbox.recover(trio.current_time())
         outbox.sent()
         watermark.writing.pop(layers, None)
         if lenient and layers.websocket and trio.current_time() - max(connection.last_received, pinged) >= ping:

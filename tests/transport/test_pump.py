@@ -760,3 +760,80 @@ async def test_a_link_that_is_held_may_end() -> None:
     bench.settle()
     assert another.read() == b"\x20\x02\x01\x00"
     bench.close()
+
+
+# -- Latency
+
+
+class Slow(Grant):
+    """Takes a while for each PUBLISH of QoS 1 and 2."""
+
+    def __init__(self, clock: MockClock) -> None:
+        super().__init__(everything=False)
+        self._clock = clock
+
+    def publish(self, topic: str, qos: int, retain: bool) -> ReasonCode:
+        self._clock.jump(0.004 * qos)
+        return ReasonCode.SUCCESS
+
+
+async def test_what_leaves_in_a_round_is_as_old_as_the_round(mock_clock: MockClock) -> None:
+    bench = Bench(authenticator=Grants(Slow(mock_clock)))
+    try:
+        over_tcp, over_websocket = bench.listen(), bench.listen("ws")
+        reader = bench.connected(over_tcp, "reader")
+        reader.send(subscribe("#", 2))
+        reader.expect("Suback")
+        other = bench.client(over_websocket)
+        other.send(UPGRADE, frame(connect("other") + subscribe("a/1")))
+        bench.until(lambda: bench.broker.stats.subscriptions == 2)
+        publisher = bench.connected(over_tcp, "publisher")
+        for qos, answers in enumerate(([], ["Puback"] * 2, ["Pubrec"] * 2)):
+            bench.now = mock_clock.current_time()
+            publisher.send(publish(f"a/{qos}", qos=qos) * 2)
+            reader.expect(*["Publish"] * (1 if qos == 2 else 2))  # what is sent again at QoS 2 is not routed again
+            publisher.expect(*answers)
+        tcp, ws = (bench.broker.stats.transport(name).latency for name in ("tcp", "ws"))
+        assert [each.ever().count for each in tcp.written] == [2, 2, 1]
+        assert [each.ever().maximum for each in tcp.written] == pytest.approx([0.0, 0.008, 0.008])
+        assert [each.ever().count for each in tcp.acknowledged] == [0, 2, 2]
+        assert [each.ever().maximum for each in tcp.acknowledged] == pytest.approx([0.0, 0.008, 0.008])
+        assert [each.ever().count for each in ws.written] == [2, 0, 0]
+        assert ws.written[0].ever().maximum == pytest.approx(0.008)
+        assert not tcp.pending()
+        assert not ws.pending()
+    finally:
+        bench.close()
+
+
+async def test_a_round_that_brings_nothing_is_not_timed(bench: Bench) -> None:
+    client = bench.connected(bench.listen())
+    client.send(encode(Pingreq(), 5))
+    client.expect("Pingresp")
+    latency = bench.broker.stats.transport("tcp").latency
+    assert not any(each.used for each in (*latency.written, *latency.acknowledged))
+
+
+async def test_what_a_slow_reader_takes_late_is_recorded_late(bench: Bench) -> None:
+    listener = bench.listen()
+    reader = bench.connected(listener, receive_buffer=4096)
+    link = bench.fill()
+    outbox = link.layers.outbox
+    outbox.put_publish(publish("a", bytes(10)), 10)
+    outbox.put_publish(publish("a", bytes(10), qos=1), 10)
+    bench.settle()
+    latency = bench.broker.stats.transport("tcp").latency
+    assert not any(each.used for each in latency.written)
+    bench.now += 3.0
+
+    def taken() -> bool:
+        reader.read()
+        return link.unsent is None and not outbox.parts
+
+    bench.until(taken)
+    assert [each.ever().count for each in latency.written] == [1, 1, 0]
+    assert [each.ever().maximum for each in latency.written] == pytest.approx([3.0, 3.0, 0.0])
+    outbox.put_publish(publish("a", bytes(10)), 10)
+    bench.settle()
+    assert latency.written[0].ever().count == 2
+    assert latency.written[0].ever().quantile(0.5) < 3.0
