@@ -42,7 +42,6 @@ SCENARIOS: Final = {
     "pause",
     "keyboard",
     "publish",
-    "the_broker_is_all_that_is_asked",
     "themes",
     "overview_from_sys",
     "retained_over_mqtt",

@@ -15,7 +15,7 @@ const VIEWS = ["overview", "topics", "publish", "retained", "clients", "subscrip
 const AT_A_TIME = 2;
 const LONGEST = 60_000; // milliseconds of a scenario
 const LOOKS = [
-  { name: "dark", colorScheme: "dark", viewport: { width: 1280, height: 800 } },
+  { name: "dark", colorScheme: "dark", viewport: { width: 1280, height: 800 }, rules: ["color-contrast"] },
   { name: "phone", colorScheme: "light", viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true },
 ];
 
@@ -56,6 +56,10 @@ async function within(context, broker, run) {
     const expected = /status of 40[0-9]/.test(message.text()); // of the API, and shown on the page
     if (message.type() === "error" && !expected) mistakes.push(message.text());
   });
+  page.on("request", (request) => {
+    const { origin } = new URL(request.url());
+    if (origin !== broker.origin && origin !== "null") mistakes.push(`it asked ${origin}`);
+  });
   const open = async (path) => {
     await page.goto(`${broker.origin}${path}`);
     await page.getByRole("navigation").waitFor();
@@ -69,8 +73,8 @@ async function within(context, broker, run) {
   }
 }
 
-/** What axe finds that is serious, and what is wider than the window, in each view. */
-async function look({ page, open, publish }, name) {
+/** What axe finds that is serious, of `rules` or of all, and what is wider than the window, in each view. */
+async function look({ page, open, publish }, name, rules) {
   const found = [];
   await publish(`look/${name}/lamp`, '{"level": 20}', { retain: true });
   await publish(`look/${name}/lamp`, '{"level": 21}', { retain: true });
@@ -89,7 +93,7 @@ async function look({ page, open, publish }, name) {
     await page.waitForTimeout(150);
     if (options.pictures) await page.screenshot({ path: `${options.pictures}/${view}-${name}.png` });
     await page.addScriptTag({ path: axePath }).catch(() => undefined);
-    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    const { violations } = await page.evaluate((runOnly) => globalThis.axe.run(runOnly ? { runOnly } : {}), rules);
     for (const { id, impact, nodes } of violations) {
       if (impact === "serious" || impact === "critical") found.push(`${view}: ${id}: ${nodes[0].html.slice(0, 160)}`);
     }
@@ -116,7 +120,9 @@ for (const [ports, group] of [
 ]) {
   for (const [name, scenario] of Object.entries(group)) add(name, ports, desk, scenario);
 }
-for (const { name, ...settings } of LOOKS) add(`look_${name}`, options.open, { ...settings, bypassCSP: true }, (given) => look(given, name));
+for (const { name, rules, ...settings } of LOOKS) {
+  add(`look_${name}`, options.open, { ...settings, bypassCSP: true }, (given) => look(given, name, rules));
+}
 
 const waiting = Object.entries(works).filter(([name]) => !options.only || options.only.includes(name));
 async function workThrough() {
