@@ -6,7 +6,7 @@ or JSON when somebody asks.
 
 from __future__ import annotations
 
-from broker.core.latency import Latency
+from broker.core.latency import Histogram, Latency
 
 
 class TransportStats:
@@ -34,6 +34,7 @@ class Stats:
     def __init__(self) -> None:
         self.by_transport: dict[str, TransportStats] = {}
         self.transports: list[TransportStats] = []  # the same
+        self.loop_lag = Histogram()  # how late what was due had its turn
         self.handshakes = 0  # Network Connections open that have no CONNACK yet
         # Network Connections closed at once, by the setting that says so
         self.turned_away = dict.fromkeys(

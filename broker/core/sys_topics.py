@@ -4,6 +4,11 @@ Every `sys_interval` seconds the values that have changed are published, QoS 0, 
 1, 5 and 15 minutes of what happened per minute, computed as mosquitto computes them. Under
 `$SYS/broker/transport/<name>/` stands the same split by transport.
 
+`latency/<transport>/<QoS>/` has the `p50`, `p99` and `max` of the last minute in milliseconds, from when a PUBLISH was
+received until the socket had taken it for a receiver, `acknowledge/<transport>/<QoS>/` until it was acknowledged (see
+`broker.core.latency`), and `latency/loop/` how late the broker's one loop came to what was due. None of them is there
+before there is something to tell.
+
 What the process uses, `process/memory` (resident bytes) and then `process/cpu` (seconds, user and system), comes every
 second, changed or not: who measures takes its arrival for its time. The core cannot know it and asks `Broker.process`.
 """
@@ -128,6 +133,11 @@ class SysTopics:
             result[prefix + "connections"] = str(each.connections)
             for topic, value in _counters(each).items():
                 result[prefix + topic] = value
+            for kind, by_qos in each.latency.figures(now).items():
+                for qos, figures in by_qos.items():
+                    _add_figures(result, f"{kind}/{name}/{qos}/", figures)
+        if stats.loop_lag.used:
+            _add_figures(result, "latency/loop/", stats.loop_lag.recent(now).figures())
         self._add_loads(result, total, now)
         return result
 
@@ -152,6 +162,11 @@ class SysTopics:
                 load.update(count, seconds)
             for minutes, average in zip(_MINUTES, load.averages, strict=True):
                 result[f"load/{name}/{minutes}min"] = f"{average:.2f}"
+
+
+def _add_figures(result: dict[str, str], prefix: str, figures: dict[str, float]) -> None:
+    for name in ("p50", "p99", "max"):
+        result[prefix + name] = f"{figures[f'{name}_ms']:.3f}"
 
 
 def _counters(stats: TransportStats) -> dict[str, str]:

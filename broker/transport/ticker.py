@@ -1,4 +1,8 @@
-"""One task that sleeps until something is due: Keep Alive, wills, expiry, pings, stalls."""
+"""One task that sleeps until something is due: Keep Alive, wills, expiry, pings, stalls.
+
+How late it wakes is the lag of the loop: as long as that, whoever was due waited for its turn. Nothing is woken for the
+measuring; `$SYS` has something due each second.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ class Ticker:
         self._deadlines = broker.deadlines
         self._keep_alive = broker.keep_alive
         self._pump_deadlines = pump.deadlines
+        self._lag = broker.stats.loop_lag
 
     def check(self) -> None:
         """Wake the task if the next deadline is before the one that it sleeps for. Called after every round."""
@@ -43,11 +48,14 @@ class Ticker:
         """Tick until cancelled."""
         while True:
             self._woken = trio.Event()
-            self._asleep_until = self._next()
-            with trio.move_on_at(self._asleep_until):
+            due = self._asleep_until = self._next()
+            asleep = trio.current_time()
+            with trio.move_on_at(due):
                 await self._woken.wait()
             self._asleep_until = -math.inf
             now = trio.current_time()
+            if asleep <= due <= now:
+                self._lag.record(now - due, 1, now)
             self._pump.tick(now)
             self._broker.tick(now)
             self._pump.flush(now)

@@ -246,3 +246,28 @@ def test_a_process_that_cannot_be_asked_is_a_fault_each_time_and_no_more() -> No
     for number, now in enumerate((1001.0, 1002.0), 1):
         broker.tick(now)
         assert [str(error) for _, error in broker.faults] == ["no such file"] * number
+
+
+def test_latencies_of_the_last_minute_are_told_by_transport_and_qos() -> None:
+    broker = new_broker()
+    latency = broker.stats.transport("tcp").latency
+    prefixes = ("latency/", "acknowledge/")
+    assert not [topic for topic in SysTopics(broker).values(100.0) if topic.startswith(prefixes)]
+    latency.written[0].record(0.002, 99, 100.0)
+    latency.written[0].record(0.5, 1, 100.0)
+    latency.acknowledged[1].record(0.001, 1, 100.0)
+    broker.stats.loop_lag.record(0.25, 1, 100.0)
+    values = SysTopics(broker).values(110.0)
+    told = {topic: float(value) for topic, value in values.items() if topic.startswith(prefixes)}
+    assert told == {
+        "latency/tcp/0/p50": pytest.approx(2.0, rel=0.016),
+        "latency/tcp/0/p99": pytest.approx(2.0, rel=0.016),
+        "latency/tcp/0/max": 500.0,
+        "acknowledge/tcp/1/p50": 1.0,
+        "acknowledge/tcp/1/p99": 1.0,
+        "acknowledge/tcp/1/max": 1.0,
+        "latency/loop/p50": 250.0,
+        "latency/loop/p99": 250.0,
+        "latency/loop/max": 250.0,
+    }
+    assert SysTopics(broker).values(300.0)["latency/tcp/0/max"] == "0.000"

@@ -129,3 +129,23 @@ async def test_it_ticks_at_once_for_what_is_overdue(nursery: trio.Nursery, autoj
     assert bench.ticks == [0.0]
     assert trio.current_time() == 0.0
     bench.pump.poller.close()
+
+
+async def test_waking_late_is_the_lag_of_the_loop(bench: Bench, mock_clock: MockClock) -> None:
+    lag = bench.broker.stats.loop_lag
+    for seconds in (10.0, 20.0):
+        bench.pump.deadlines.add(seconds, WATERMARK, bench.pump)
+    bench.ticker.check()
+    await trio.testing.wait_all_tasks_blocked()
+    assert not lag.used
+    mock_clock.jump(10.25)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (lag.ever().count, lag.ever().maximum) == (1, 0.25)
+    bench.pump.deadlines.add(15.0, WATERMARK, bench.pump)
+    bench.ticker.check()  # woken, and nothing is due
+    await trio.testing.wait_all_tasks_blocked()
+    assert lag.ever().count == 1
+    mock_clock.jump(4.75)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (lag.ever().count, lag.ever().maximum) == (2, 0.25)
+    assert lag.ever().quantile(0.5) < 1e-6
