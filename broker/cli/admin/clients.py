@@ -60,6 +60,8 @@ Examples:
   broker clients list --away -o json
   broker clients show meter/17
   broker clients kick meter/17 --ban 5m
+  broker clients bans
+  broker clients unban meter/17
   broker clients list --url https://broker.example:8443 --token-file token
 
 {EXIT_CODES}""",
@@ -151,6 +153,33 @@ def kick(identifier: str, ban: float | None, output: str, **where: Any) -> None:
     else:
         banned = f", and it may not come back for {span(ban)}" if ban is not None else ""
         say(f"The connection of {shown(identifier)} has ended{banned}.")
+
+
+BANS: Final = (
+    Column("CLIENT", field("client_identifier")),
+    Column("LEFT", lambda item: span((item.get("until") or 0) - time.time()), right=True),
+    Column("WHY", field("reason"), optional=True),
+)
+
+
+@clients.command("bans")
+@AS_TABLE_OR_JSON
+@api_options
+def bans(output: str, **where: Any) -> None:
+    """Who may not come back for a while."""
+    with connected(**where) as api:
+        found = list(api.items("bans"))
+    show(output, BANS, found, "Nobody is banned.")
+
+
+@clients.command("unban")
+@click.argument("identifier", metavar="ID")
+@api_options
+def unban(identifier: str, **where: Any) -> None:
+    """Take a ban back."""
+    with connected(**where) as api:
+        api.change("DELETE", "bans", named(identifier))
+    say(f"{shown(identifier)} may come back.")
 
 
 def named(identifier: str) -> str:

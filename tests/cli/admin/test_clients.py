@@ -80,6 +80,19 @@ def test_a_kick_ends_the_connection_and_a_ban_keeps_it_out(site: Site, command: 
     assert (result.exit_code, result.stderr) == (1, "Error: No such Client is connected.\n")
 
 
+def test_a_ban_is_listed_and_taken_back(site: Site, command: Command) -> None:
+    with site.device("banned"):
+        assert command("clients", "kick", "banned", "--ban", "2h", "--url", site.url).exit_code == 0
+    result = command("clients", "bans", "--url", site.url)
+    assert any(line.split()[:3] == ["banned", "1h", "59m"] for line in result.stdout.splitlines())
+    result = command("clients", "unban", "banned", "--url", site.url)
+    assert (result.exit_code, result.stdout) == (0, "banned may come back.\n")
+    said = json.loads(command("clients", "bans", "-o", "json", "--url", site.url).stdout)
+    assert "banned" not in [each["client_identifier"] for each in said]
+    result = command("clients", "unban", "banned", "--url", site.url)
+    assert (result.exit_code, result.stderr) == (1, "Error: No such Client is banned.\n")
+
+
 @pytest.mark.parametrize(
     "words",
     [("kick",), ("kick", "a", "--ban", "soon"), ("show", ""), ("kick", ""), ("list", "--sort", "age"), ("lits",)],
