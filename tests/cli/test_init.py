@@ -33,6 +33,7 @@ def test_version_and_help_import_nothing_of_the_broker(words: tuple[str, ...]) -
     assert {name for name in modules if name.partition(".")[0] == "broker"} == {
         "broker",
         "broker.cli",
+        "broker.cli.leaving",
         "broker.packets",
     } & modules
     assert not modules & {"trio", "rich", "pydantic", "msgpack", "websockets"}
