@@ -24,6 +24,7 @@ COLUMNS: Final = (
     "queue_messages",
     "dropped",
     "loop_lag_p99_ms",
+    "latency_p99_ms",
     "memory_bytes",
     "cpu_seconds",
     *(f"{name}_publish" for name in TRANSPORTS),
@@ -52,7 +53,10 @@ class History:
         row = array("d", (system.clock(), total.publish_received, total.publish_sent))
         row.extend((total.bytes_received, total.bytes_sent, stats.clients_connected, stats.queued_messages))
         lag = system.lag.percentile(0.99) * 1000 if system.lag is not None else 0.0
-        row.extend((stats.publish_dropped, lag, memory, cpu))
+        now = trio.current_time()
+        written = [histogram.recent(now) for each in stats.transports for histogram in each.latency.written]
+        latency = max((each.quantile(0.99) for each in written), default=0.0) * 1000  # of the slowest way
+        row.extend((stats.publish_dropped, lag, latency, memory, cpu))
         each = [stats.by_transport.get(name) for name in TRANSPORTS]
         row.extend(0 if one is None else one.publish_received + one.publish_sent for one in each)
         row.extend(0 if one is None else one.bytes_received + one.bytes_sent for one in each)

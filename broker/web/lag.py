@@ -1,26 +1,26 @@
 """How long whoever is due has to wait for its turn: the lag of the broker's one loop.
 
-A task sleeps for a quarter of a second and looks how much longer it took: as long as that, everybody waited. The last
-minute is kept.
+A task sleeps for a quarter of a second and looks how much longer it took: as long as that, everybody waited. It adds to
+what the transport measures of itself, so that what is told here and in `$SYS` is the same.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
+if TYPE_CHECKING:
+    from broker.core.latency import Histogram
+
 INTERVAL: Final = 0.25  # seconds
-KEPT: Final = 240
 
 
 class LoopLag:
     """Times in seconds."""
 
-    def __init__(self) -> None:
-        self._kept: deque[float] = deque(maxlen=KEPT)
-        self.longest = 0.0  # ever
+    def __init__(self, kept: Histogram) -> None:
+        self._kept = kept
 
     async def run(self) -> None:
         """Measure, for ever."""
@@ -29,21 +29,16 @@ class LoopLag:
             due += INTERVAL
             await trio.sleep_until(due)
             now = trio.current_time()
-            self.add(now - due)
+            self._kept.record(now - due, 1, now)
             due = now
-
-    def add(self, lag: float) -> None:
-        self._kept.append(lag)
-        self.longest = max(self.longest, lag)
 
     def percentile(self, part: float) -> float:
         """That of the last minute; 0.0 where nothing has been measured."""
-        kept = sorted(self._kept)
-        return kept[min(len(kept) - 1, int(part * len(kept)))] if kept else 0.0
+        return self._kept.recent(trio.current_time()).quantile(part)
 
     def figures(self) -> dict[str, float] | None:
         """As the API gives them, of the last minute."""
-        if not self._kept:
+        if not self._kept.used:
             return None
-        parts = (("p50_ms", 0.5), ("p99_ms", 0.99), ("max_ms", 1.0))
-        return {name: round(self.percentile(part) * 1000, 3) for name, part in parts}
+        figures = self._kept.recent(trio.current_time()).figures()
+        return {name: figures[name] for name in ("p50_ms", "p99_ms", "max_ms")}

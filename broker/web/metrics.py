@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from broker.core.latency import Histogram
     from broker.core.stats import TransportStats
     from broker.web.lag import LoopLag
     from broker.web.system import System
@@ -68,6 +69,7 @@ class BrokerCollector(Collector):
         system = self._system
         yield from self._process()
         yield from self._transports(sorted(system.broker.stats.by_transport.items()))
+        yield from self._latencies(sorted(system.broker.stats.by_transport.items()))
         yield from self._totals()
         yield from self._listeners()
         if system.broker.journal is not None:
@@ -99,6 +101,19 @@ class BrokerCollector(Collector):
             for transport, stats in found:
                 family.add_metric([transport], getattr(stats, attribute))
             yield family
+
+    def _latencies(self, found: list[tuple[str, TransportStats]]) -> Iterator[Metric]:
+        labels = ["transport", "qos"]
+        text = "From when a PUBLISH was received until the socket had taken it for a receiver."
+        written = HistogramMetricFamily("triomq_publish_written_seconds", text, labels=labels)
+        text = "From when a PUBLISH was received until it was acknowledged."
+        acknowledged = HistogramMetricFamily("triomq_publish_acknowledged_seconds", text, labels=labels)
+        for name, stats in found:
+            for qos in range(3):
+                _add_histogram(written, [name, str(qos)], stats.latency.written[qos])
+                _add_histogram(acknowledged, [name, str(qos)], stats.latency.acknowledged[qos])
+        yield written
+        yield acknowledged
 
     def _totals(self) -> Iterator[Metric]:
         broker = self._system.broker
@@ -162,6 +177,14 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"triomq_{name}", text, value=value)
+
+
+def _add_histogram(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
+    """Nothing, where nothing was ever recorded."""
+    if histogram.used:
+        ever = histogram.ever()
+        buckets: list[tuple[str, float]] = [(f"{bound:.12g}", count) for bound, count in ever.cumulative()]
+        family.add_metric(labels, [*buckets, ("+Inf", ever.count)], sum_value=histogram.total)
 
 
 def _lag(lag: LoopLag) -> Metric:

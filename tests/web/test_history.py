@@ -10,11 +10,13 @@ from broker.web.history import COLUMNS, INTERVAL, ROWS, History
 from tests.web.systems import NOW, Bench, subscribe
 
 
-def test_a_row_has_the_counters_as_they_stand() -> None:
+async def test_a_row_has_the_counters_as_they_stand() -> None:
     bench = Bench()
     history = History(bench.system)
     bench.client("a", subscribe("x"))
     bench.client("b", Publish("x", b"12345"), transport="ws")
+    for name, qos, seconds in (("tcp", 0, 0.001), ("tcp", 1, 0.5), ("ws", 0, 0.002)):
+        bench.broker.stats.transport(name).latency.written[qos].record(seconds, 1, trio.current_time())
     history.sample()
     table = history.table()
     assert table["columns"] == list(COLUMNS)
@@ -22,6 +24,7 @@ def test_a_row_has_the_counters_as_they_stand() -> None:
     assert row["time"] == NOW
     assert (row["clients"], row["publish_received"], row["ws_publish"], row["dropped"]) == (2, 1, 1, 0)
     assert row["ws_bytes"] > 5
+    assert row["latency_p99_ms"] == 500
     assert row["cpu_seconds"] > 0
     assert isinstance(row["clients"], int)
 

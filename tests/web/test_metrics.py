@@ -137,3 +137,29 @@ def test_clients_have_no_labels_and_a_scrape_is_quick() -> None:
         metrics.page("")
         took.append(time.perf_counter() - began)
     assert min(took) < 0.005
+
+
+def test_latencies_are_histograms_by_transport_and_qos() -> None:
+    bench = Bench()
+    latency = bench.broker.stats.transport("ws").latency
+    assert not [name for name, _ in values(bench) if "_written_" in name or "_acknowledged_" in name]
+    for seconds in (0.00004, 0.0003, 0.02, 60.0):
+        latency.written[1].record(seconds, 2, 0.0)
+    latency.acknowledged[2].record(0.001, 1, 0.0)
+    found = values(bench)
+    labels = (("qos", "1"), ("transport", "ws"))
+    assert found["triomq_publish_written_seconds_count", labels] == 8
+    assert found["triomq_publish_written_seconds_sum", labels] == pytest.approx(120.04068)
+    buckets = {
+        float(dict(of)["le"]): value
+        for (name, of), value in found.items()
+        if name == "triomq_publish_written_seconds_bucket"
+    }
+    assert len(buckets) == 20
+    assert list(buckets.values()) == sorted(buckets.values())
+    assert (buckets[0.00005], buckets[0.0002], buckets[0.0004], buckets[0.0256]) == (2, 2, 4, 6)
+    assert buckets[13.1072] == 6
+    assert buckets[float("inf")] == 8
+    assert found["triomq_publish_acknowledged_seconds_count", (("qos", "2"), ("transport", "ws"))] == 1
+    text, _ = Metrics(bench.system).page(OPENMETRICS)
+    assert "triomq_publish_written_seconds" in {family.name for family in parse_openmetrics(text.decode())}
