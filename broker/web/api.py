@@ -108,6 +108,11 @@ class Api:
             _SECONDS,
             Field("reason", "string", "Why, for those who read the list.", default="", maximum=200),
         )
+        watch = (Field("client_identifier", "string", "Whose.", required=True, minimum=1, maximum=65535),)
+        explain = (
+            Field("client", "string", "The Client Identifier.", required=True, minimum=1, maximum=65535),
+            Field("topic", "string", "The Topic Name.", required=True, minimum=1, maximum=65535),
+        )
         ban_s = Field("ban_s", "number", "For how many seconds it may not come back.", minimum=1, maximum=YEAR)
         publish = (
             Field("topic", "string", "The Topic Name.", required=True, minimum=1, maximum=65535),
@@ -146,6 +151,32 @@ class Api:
                 steering.kick,
                 query=(ban_s,),
                 failures=(404, 409),
+            ),
+            Operation(
+                "POST",
+                "/watches",
+                OPERATOR,
+                "Have the packets of a Client noted in its flight record, too.",
+                steering.watch,
+                body=watch,
+                failures=(409,),
+            ),
+            Operation(
+                "DELETE",
+                "/watches/{id}",
+                OPERATOR,
+                "Note no more packets of a Client.",
+                steering.unwatch,
+                failures=(404,),
+            ),
+            Operation(
+                "GET",
+                "/explain",
+                VIEWER,
+                "Why a message to a topic does or does not reach a Client.",
+                looking.explain,
+                query=explain,
+                answer="Account",
             ),
             Operation("GET", "/bans", OPERATOR, "Who is banned.", looking.list_bans, query=_PAGE, answer="Bans"),
             Operation(

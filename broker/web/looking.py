@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from starlette.responses import JSONResponse, Response
 
+from broker.core.explaining import explain
 from broker.packets.topics import matches, valid_topic_filter, valid_topic_name
 from broker.web import rows
 from broker.web.accounts import Denied
@@ -147,9 +148,20 @@ class Looking:
         held = list(session.subscriptions.values())
         said = rows.client(self.system, session, trio.current_time())
         said["subscriptions_list"] = await collect(held, rows.subscription)
-        said["record"] = []
+        now = trio.current_time()
+        flight = self.broker.flights.find(asked.path)
+        events = flight.events if flight is not None else []
+        said["record"] = [rows.event(self.system, each, now) for each in events]
+        said["watched"] = self.broker.flights.watched(asked.path)
         said["will"] = rows.will(session.will) if session.will is not None else None
         return JSONResponse(said)
+
+    async def explain(self, asked: Asked) -> Response:
+        topic = asked.query["topic"]
+        if not valid_topic_name(topic):
+            raise Denied(400, "bad_request", "topic has to be a Topic Name, without + and #.")
+        found = explain(self.broker, asked.query["client"], topic)
+        return JSONResponse(rows.account(self.system, found, trio.current_time()))
 
     async def subscriptions(self, asked: Asked) -> Response:
         query = asked.query

@@ -15,6 +15,8 @@ from broker.packets.properties import publish_properties
 
 if TYPE_CHECKING:
     from broker.core.connection import Connection
+    from broker.core.explaining import Account
+    from broker.core.flight import Event
     from broker.core.message import ApplicationMessage
     from broker.core.session import Session
     from broker.core.subscriptions import Subscription
@@ -78,6 +80,37 @@ def subscription(held: Subscription) -> dict[str, Any]:
         "retain_as_published": held.retain_as_published,
         "retain_handling": None,
         "subscription_identifier": held.identifier or None,
+    }
+
+
+def event(system: System, found: Event, now: float) -> dict[str, Any]:
+    """An event of a flight record; `times` in a row, the last at `until`."""
+    return {
+        "time": _wall(system, found.at, now),
+        "until": _wall(system, found.last, now),
+        "times": found.times,
+        "direction": found.direction,
+        "packet": found.packet or None,
+        "topic": found.topic or None,
+        "qos": found.qos if found.qos >= 0 else None,
+        "packet_identifier": found.identifier or None,
+        "bytes": found.size if found.size >= 0 else None,
+        "detail": found.detail,
+    }
+
+
+def account(system: System, found: Account, now: float) -> dict[str, Any]:
+    """Why a message does or does not reach a Client."""
+    return {
+        "client_identifier": found.client_identifier,
+        "topic": found.topic,
+        "verdict": found.verdict,
+        "text": found.text,
+        "steps": [
+            {"what": step.what, "outcome": "ok" if step.passed else "stop", "detail": step.detail}
+            for step in found.steps
+        ],
+        "last": event(system, found.last, now) if found.last is not None else None,
     }
 
 

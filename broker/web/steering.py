@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from starlette.responses import JSONResponse, Response
 
+from broker.core.flight import WATCHED
 from broker.packets.reasons import ReasonCode
 from broker.transport.complaints import log
 from broker.web.accounts import Denied
@@ -46,6 +47,21 @@ class Steering:
         self.bans.end(identifier, "ended by an operator")
         self.system.settle(now)
         log.info("%a has ended the connection of %a%s", asked.who.name, identifier, _for(seconds))
+        return Response(status_code=204)
+
+    async def watch(self, asked: Asked) -> Response:
+        identifier = asked.body["client_identifier"]
+        session = self.broker.sessions.get(identifier)
+        if not self.broker.flights.watch(identifier, session.connection if session is not None else None):
+            raise Denied(409, "full", f"{WATCHED} Clients are watched already: end one with DELETE /watches.")
+        log.info("%a watches the packets of %a", asked.who.name, identifier)
+        return Response(status_code=204)
+
+    async def unwatch(self, asked: Asked) -> Response:
+        session = self.broker.sessions.get(asked.path)
+        if not self.broker.flights.watched(asked.path):
+            raise missing("That Client is not watched.")
+        self.broker.flights.unwatch(asked.path, session.connection if session is not None else None)
         return Response(status_code=204)
 
     async def ban(self, asked: Asked) -> Response:

@@ -90,6 +90,25 @@ async def test_one_client(bench: Bench) -> None:
     assert (answer.status, answer.json["error"]["code"]) == (404, "not_found")
 
 
+async def test_the_flight_record_of_a_client(bench: Bench) -> None:
+    found = await get(site(bench), "/clients/meter%2F1", "OneClient")
+    assert [event["direction"] for event in found["record"]] == ["decision", "decision"]
+    assert found["record"][0]["detail"].startswith("connected from ")
+    assert found["record"][1]["detail"].startswith("subscribed: a/# at QoS ")
+    assert found["watched"] is False
+
+
+async def test_why_a_message_does_not_arrive(bench: Bench) -> None:
+    found = await get(site(bench), "/explain?client=meter/1&topic=A/x", "Account")
+    assert found["verdict"] == "not_subscribed"
+    assert "Nearly: 'a/#'" in found["text"]
+    assert found["steps"][-1] == {"what": "subscription", "outcome": "stop", "detail": found["text"]}
+    found = await get(site(bench), "/explain?client=nobody&topic=a", "Account")
+    assert (found["verdict"], found["last"]) == ("no_session", None)
+    assert (await site(bench).get("/api/v1/explain?client=c&topic=a/%23")).status == 400
+    assert (await site(bench).get("/api/v1/explain?client=c")).status == 400
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

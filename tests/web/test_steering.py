@@ -8,6 +8,9 @@ import pytest
 import trio
 import trio.testing
 
+from broker.core.flight import WATCHED
+from broker.packets.encode import encode
+from broker.packets.types import Pingreq
 from broker.web import steering
 from broker.web.bans import Bans
 from broker.web.system import ReloadRefused
@@ -51,6 +54,26 @@ async def test_banning() -> None:
     assert (await asker.ask("DELETE", "/api/v1/bans/one")).status == 204
     assert (await asker.ask("DELETE", "/api/v1/bans/one")).status == 404
     assert (await asker.get("/api/v1/bans")).json["total"] == 1
+
+
+async def test_watching() -> None:
+    bench = Bench()
+    client = bench.client("a/b")
+    client.outbox.take()
+    asker = site(bench)
+    assert (await asker.ask("DELETE", "/api/v1/watches/a%2Fb")).status == 404
+    assert (await asker.ask("POST", "/api/v1/watches", {"client_identifier": "a/b"})).status == 204
+    client.receive(encode(Pingreq(), 5), 1.0)
+    client.outbox.take()
+    found = (await asker.get("/api/v1/clients/a%2Fb")).json
+    assert found["watched"] is True
+    assert [event["packet"] for event in found["record"]][-2:] == ["PINGREQ", "PINGRESP"]
+    assert (await asker.ask("DELETE", "/api/v1/watches/a%2Fb")).status == 204
+    assert client.tap is None
+    for number in range(WATCHED):
+        assert (await asker.ask("POST", "/api/v1/watches", {"client_identifier": f"{number}"})).status == 204
+    refused = await asker.ask("POST", "/api/v1/watches", {"client_identifier": "one more"})
+    assert (refused.status, refused.json["error"]["code"]) == (409, "full")
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1e9, "60", None])
