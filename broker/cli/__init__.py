@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "serve": ("broker.cli.serve", "serve", "Run the broker."),
     "health": ("broker.cli.health", "health", "Say whether a broker lives, in one exit code."),
     "reload": ("broker.cli.reload", "reload", "Have a running broker read its configuration again."),
-    "top": ("broker.cli.admin.top", "top", "Watch a running broker: Clients, rates, queues; sort, filter, kick."),
+    "top": ("broker.cli.admin.top", "top", "Watch a running broker live, sort, filter and kick."),
     "clients": ("broker.cli.admin.clients", "clients", "List the Clients of a running broker, show one, end one."),
     "subs": ("broker.cli.admin.subs", "subs", "List the subscriptions of a running broker."),
     "retained": ("broker.cli.admin.retained", "retained", "List, get and delete retained messages."),

@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from broker.cli.admin.api import Api
 from broker.cli.connecting import tls_of, tls_options
 from broker.cli.health import Place, make_context, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from broker.cli.admin.api import Api
 
 DEFAULT: Final = "http://127.0.0.1:8080"
 EXIT_CODES: Final = """\b
@@ -98,6 +99,8 @@ def connected(
     insecure: bool,
 ) -> Iterator[Api]:
     """The API that the options name. Raises click.UsageError where they contradict each other."""
+    from broker.cli.admin.api import Api
+
     tls = tls_of(cafile=cafile, cert=cert, key=key, key_password_file=key_password_file, insecure=insecure)
     place = place_of(url) if url is not None else here()
     secure = place.scheme == "https"

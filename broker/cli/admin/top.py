@@ -23,6 +23,7 @@ from broker.cli.admin.clients import SORTS
 from broker.cli.admin.listing import document, say, shown
 from broker.cli.admin.options import EXIT_CODES, api_options, connected
 from broker.cli.admin.view import Line, Query, View
+from broker.cli.errors import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -199,6 +200,8 @@ def _watch(api: Api, view: View, interval: float) -> None:
         try:
             with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
                 _loop(view, asker, terminal, live, interval)
+        except OSError as error:
+            raise Failure(f"the terminal is gone: {error.strerror}.") from None
         finally:
             asker.close()
     if terminal.ending:

@@ -147,9 +147,11 @@ class Seated:
             [sys.executable, "-m", "broker", "top", "--url", url, "--interval", "0.2", "--filter", "seat"],
             stdin=self.theirs,
             stdout=self.theirs,
-            stderr=self.theirs,
+            stderr=subprocess.PIPE,
             env=clean | {"TERM": "xterm-256color"},
         )
+        self.complaints = self.process.stderr
+        self.gone = False
         self.seen = b""
 
     def __enter__(self) -> Seated:
@@ -158,8 +160,10 @@ class Seated:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self.ours)
-        os.close(self.theirs)
+        if self.complaints is not None:
+            self.complaints.close()
+        for end in () if self.gone else (self.ours, self.theirs):
+            os.close(end)
 
     def resize(self, height: int, width: int) -> None:
         fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
@@ -175,6 +179,13 @@ class Seated:
 
     def press(self, keys: str) -> None:
         os.write(self.ours, keys.encode())
+
+    def hang_up(self) -> int:
+        """Take the terminal away; the exit code."""
+        for end in (self.theirs, self.ours):
+            os.close(end)
+        self.gone = True
+        return self.process.wait(20)
 
     def left(self) -> int:
         """The exit code; the terminal is as it was."""
@@ -206,3 +217,11 @@ def test_ctrl_c_leaves_all_as_it_was(site: Site) -> None:
         seated.until("by queue messages")
         seated.process.send_signal(signal.SIGINT)
         assert seated.left() == 130
+
+
+def test_a_terminal_that_goes_away_ends_it_with_a_line_at_most(site: Site) -> None:
+    with Seated(site.url) as seated:
+        seated.until("by queue messages")
+        assert seated.hang_up() in (0, 1)
+        assert seated.complaints is not None
+        assert b"Traceback" not in seated.complaints.read()
