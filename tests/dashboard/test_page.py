@@ -34,6 +34,7 @@ SCENARIOS: Final = {
     "overview",
     "clients",
     "subscriptions",
+    "explain",
     "retained",
     "topics",
     "formats",

@@ -100,6 +100,18 @@ export const scenarios = {
     await sees(page.locator("main"), /A Topic Name has no \+ and no #/);
   },
 
+  async explain({ page, open, root, device }) {
+    await device(root, "tcp");
+    await open("/#/explain");
+    await page.getByLabel("Client", { exact: true }).fill(root);
+    await page.getByRole("button", { name: "Explain", exact: true }).click();
+    await sees(page.getByRole("alert"), /A Topic Name has at least one character/);
+    await page.getByLabel("Topic", { exact: true }).fill(`${root}/x`);
+    await page.getByRole("button", { name: "Explain", exact: true }).click();
+    await sees(page.locator("main"), /does not explain messages|not subscribed/);
+    assert.equal(new URL(page.url()).hash, `#/explain?client=${root}&topic=${root}%2Fx`);
+  },
+
   async retained({ page, open, publish, root }) {
     for (let number = 0; number < 12; number += 1) await publish(`${root}/${number}/config`, `kept ${number}`, { retain: true });
     await publish(`${root}/long`, "z".repeat(9000), { retain: true });
