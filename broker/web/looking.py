@@ -55,6 +55,9 @@ class Looking:
         cpu, memory = system.usage()
         now = system.clock()
         disconnected = len(broker.sessions) - stats.clients_connected
+        latencies = {
+            name: each.latency.figures(trio.current_time()) for name, each in sorted(stats.by_transport.items())
+        }
         return JSONResponse(
             {
                 "version": broker.version,
@@ -101,6 +104,8 @@ class Looking:
                     }
                     for name, each in sorted(stats.by_transport.items())
                 },
+                "latency": {name: each["latency"] for name, each in latencies.items()},
+                "acknowledge": {name: each["acknowledge"] for name, each in latencies.items()},
                 "loop_lag": system.lag.figures() if system.lag is not None else None,
                 "queue": {"messages": stats.queued_messages, "bytes": stats.queued_bytes},
                 "retained": {"messages": broker.retained.count, "bytes": broker.retained.bytes},

@@ -62,6 +62,7 @@ _CLIENT: Final = {
 }
 
 # Of each transport.
+_LATENCY: Final = _record(p50_ms=_NUMBER, p90_ms=_NUMBER, p99_ms=_NUMBER, max_ms=_NUMBER, count=_WHOLE)
 _FIGURES: Final = (
     "connections",
     "connects",
@@ -108,6 +109,8 @@ SCHEMAS: Final[dict[str, Any]] = {
         ),
         bytes=_record(received=_WHOLE, sent=_WHOLE),
         transports=_map(_record(**dict.fromkeys(_FIGURES, _WHOLE))),
+        latency=_map(_map(_LATENCY)),
+        acknowledge=_map(_map(_LATENCY)),
         loop_lag={"anyOf": [{"type": "null"}, _record(p50_ms=_NUMBER, p99_ms=_NUMBER, max_ms=_NUMBER)]},
         queue=_record(messages=_WHOLE, bytes=_WHOLE),
         retained=_record(messages=_WHOLE, bytes=_WHOLE),

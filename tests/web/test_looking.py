@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+import trio
 
 from broker.packets.types import Properties, Publish, Will
 from tests.web.asking import Asker, site
@@ -40,7 +41,12 @@ def bench() -> Bench:
 
 
 async def test_the_overview(bench: Bench) -> None:
+    tcp = bench.broker.stats.transport("tcp").latency
+    tcp.written[0].record(0.004, 3, trio.current_time())
+    tcp.acknowledged[1].record(0.002, 1, trio.current_time())
     found = await get(site(bench), "/overview", "Overview")
+    assert found["latency"]["tcp"]["0"] == {"p50_ms": 4.0, "p90_ms": 4.0, "p99_ms": 4.0, "max_ms": 4.0, "count": 3}
+    assert found["acknowledge"] == {"tcp": {"1": tcp.acknowledged[1].ever().figures()}, "ws": {}}
     assert found["clients"] == {"connected": 3, "total_sessions": 4, "by_transport": {"tcp": 3, "ws": 1}}
     assert (found["sessions_disconnected"], found["subscriptions"]) == (1, 4)
     assert found["messages"]["publish_received"] == 2
