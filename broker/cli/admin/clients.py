@@ -139,7 +139,7 @@ def show_client(identifier: str, output: str, **where: Any) -> None:
         say(_event(event))
 
 
-@clients.command("kick")
+@clients.command("kick", short_help="End the connection of a Client.")
 @click.argument("identifier", metavar="ID")
 @click.option("--ban", type=SecondsType(), metavar="TIME", help="Nor may it come back for so long: 90, 5m, 2h.")
 @AS_TABLE_OR_JSON

@@ -73,7 +73,7 @@ def retained() -> None:
     """List the retained messages of a running broker, get one, or delete them."""
 
 
-@retained.command("list")
+@retained.command("list", short_help="Those whose topics match a Topic Filter.")
 @click.argument("topic_filter", metavar="[FILTER]", default="#")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many; else all.")
 @AS_TABLE_OR_JSON
@@ -124,7 +124,7 @@ def get(topic: str, output: str, **where: Any) -> None:
     click.echo(f"\n{legible(text)}")
 
 
-@retained.command("delete")
+@retained.command("delete", short_help="Delete one, or all that a Topic Filter matches.")
 @click.argument("topic")
 @click.option("--recursive", is_flag=True, help="TOPIC is a Topic Filter: all that it matches.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
