@@ -59,8 +59,8 @@ def _who(new: Item) -> str:
     parts = [
         f"Clients {count(number(new, 'clients', 'connected'))}, {count(number(new, 'sessions_disconnected'))} away",
         transports,
-        f"{count(number(new, 'subscriptions'))} subscriptions",
-        f"{count(number(new, 'retained', 'messages'))} retained ({retained})",
+        f"subscriptions {count(number(new, 'subscriptions'))}",
+        f"retained {count(number(new, 'retained', 'messages'))} ({retained})",
     ]
     return " · ".join(filter(None, parts))
 

@@ -60,7 +60,7 @@ def test_all_of_it() -> None:
     lines = head(new, old, "http://h:1")
     assert lines[0].startswith("TrioMQ 1.2 (compiled) · http://h:1 · up 1h 1m · ")
     assert lines[1:] == [
-        "Clients 1,200, 3 away · tcp 1,000, ws 200 · 7 subscriptions · 4 retained (1.5 kB)",
+        "Clients 1,200, 3 away · tcp 1,000, ws 200 · subscriptions 7 · retained 4 (1.5 kB)",
         "Messages in 1/s 100 B/s, out 10/s 1.0 kB/s · dropped 0/s (1)",
         "Queue 9 (2.0 kB) · latency p99 tcp 1.3 ms",
         "Process CPU 50 % · memory 81.0 MB · loop lag p99 0.4 ms · store ok",
@@ -71,7 +71,7 @@ def test_all_of_it() -> None:
 def test_a_broker_that_tells_less_leaves_gaps(said: Item) -> None:
     lines = head(said, None, "http://h:1")
     assert len(lines) == 5
-    assert lines[1] == "Clients -, - away · - subscriptions · - retained (0 B)"
+    assert lines[1] == "Clients -, - away · subscriptions - · retained - (0 B)"
     assert lines[4] == "Process CPU - % · memory -"
 
 
