@@ -343,7 +343,10 @@ class Connection:
             data = refusal(self, Puback if qos == 1 else Pubrec, identifier, reason)
         if journal is None:
             self.outbox.put(data)
-            stats.latency.give(data)
+            if qos == 1:
+                stats.latency.given_1 += 1
+            else:
+                stats.latency.given_2 += 1
         else:
             self.acknowledge(data, position, qos == 1 or reason >= 0x80)
 

@@ -11,11 +11,16 @@ puts some that have waited in a Session, and `hold` and `recover` round the time
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from broker.core.flight import Tap
     from broker.core.stats import TransportStats
+
+# PUBLISH packets of an outbox are counted by QoS in one number, which costs no more than counting them all.
+ONE: Final = 1 << 21
+TWO: Final = 1 << 42
+LANE: Final = ONE - 1
 
 
 class Sink(Protocol):
@@ -27,30 +32,24 @@ class Sink(Protocol):
 class Outbox:
     """A list of bytes, its size, and the list of dirty outboxes that it joins when the first byte comes.
 
-    `taken` is what the transport has in hand and has not yet written. `messages`, `qos_*` and `late` (PUBLISH packets
-    whose latency is not to be recorded any more) count packets since the last take, for the statistics.
+    `taken` is what the transport has in hand and has not yet written. `messages`, `counted` (PUBLISH packets,
+    see ONE) and `late` (those whose latency is not to be recorded any more) count since the last take.
     """
 
     __slots__ = (
+        "counted",
         "dirty",
         "dirty_list",
-        "hand_0",
-        "hand_1",
-        "hand_2",
+        "hand",
         "hand_since",
         "hard",
         "held",
         "late",
         "left",
-        "mark_0",
-        "mark_1",
-        "mark_2",
+        "marked",
         "messages",
         "parts",
         "publish_bytes",
-        "qos_0",
-        "qos_1",
-        "qos_2",
         "since",
         "sink",
         "size",
@@ -72,13 +71,11 @@ class Outbox:
         self.sink: Sink | None = None
         self.tap: Tap | None = None  # of a Client that is watched
         self.messages = 0
-        self.qos_0 = 0
-        self.qos_1 = 0
-        self.qos_2 = 0
+        self.counted = 0
         self.late = 0
         self.publish_bytes = 0
-        self.mark_0 = self.mark_1 = self.mark_2 = 0
-        self.hand_0 = self.hand_1 = self.hand_2 = 0  # of the last take
+        self.marked = 0  # what was counted at `mark`
+        self.hand = 0  # what was counted and is taken
         self.held = False  # the socket has not taken it
         self.hand_since = 0.0  # how long the oldest of it waits then
         self.since = 0.0  # the same of what is still in `parts`; 0 where it has come in this round
@@ -99,11 +96,9 @@ class Outbox:
         self.size += len(data)
         qos = data[0] & 6
         if not qos:
-            self.qos_0 += 1
-        elif qos == 2:
-            self.qos_1 += 1
+            self.counted += 1
         else:
-            self.qos_2 += 1
+            self.counted += ONE if qos == 2 else TWO
         self.publish_bytes += payload_bytes
         if not self.dirty:
             self.dirty = True
@@ -116,10 +111,7 @@ class Outbox:
         parts.append(identifier.to_bytes(2, "big"))
         parts.append(tail)
         self.size += len(head) + 2 + len(tail)
-        if head[0] & 4:
-            self.qos_2 += 1
-        else:
-            self.qos_1 += 1
+        self.counted += TWO if head[0] & 4 else ONE
         self.publish_bytes += payload_bytes
         if not self.dirty:
             self.dirty = True
@@ -139,7 +131,9 @@ class Outbox:
         if self.size <= limit or len(parts) == 1:
             data = parts[0] if len(parts) == 1 else b"".join(parts)
             parts.clear()
-            self._count()
+            counted = self.counted
+            self.counted = 0
+            self.left = 0.0
         else:
             total = 0
             count = 0
@@ -150,51 +144,55 @@ class Outbox:
                     break
             data = b"".join(parts[:count])
             del parts[:count]
-            self._count_some(len(data) / (self.size - self.taken))
+            counted = self._part(len(data) / (self.size - self.taken))
         self.taken += len(data)
         stats = self.stats
         stats.bytes_sent += len(data)
         stats.messages_sent += self.messages
         stats.publish_bytes_sent += self.publish_bytes
         self.messages = self.publish_bytes = 0
+        self.hand = counted
+        if self.since or self.late:
+            self._take_late(counted)
+        elif counted < ONE:
+            stats.publish_sent += counted
+            stats.latency.fresh_0 += counted
+        else:
+            zero, one, two = counted & LANE, counted >> 21 & LANE, counted >> 42
+            stats.publish_sent += zero + one + two
+            latency = stats.latency
+            latency.fresh_0 += zero
+            latency.fresh_1 += one
+            latency.fresh_2 += two
         if self.tap is not None:
             self.tap.left(data)
         return data
 
-    def _count(self) -> None:
-        """All PUBLISH packets are taken."""
-        self.left = 0.0
-        self.hand_0 = zero = self.qos_0
-        self.hand_1 = one = self.qos_1
-        self.hand_2 = two = self.qos_2
-        self.qos_0 = self.qos_1 = self.qos_2 = 0
+    def _part(self, share: float) -> int:
+        """So much of what waits is taken: how many are counted with it, as if all packets were of one size."""
+        counted = self.counted
+        zero, one, two = counted & LANE, counted >> 21 & LANE, counted >> 42
+        taken = int(zero * share) + int(one * share) * ONE + int(two * share) * TWO
+        self.counted = counted - taken
+        self.left = 1.0 - share
+        return taken
+
+    def _take_late(self, counted: int) -> None:
+        """The same where some have waited in a Session, or all for a slow socket."""
+        zero, one, two = counted & LANE, counted >> 21 & LANE, counted >> 42
         stats = self.stats
         stats.publish_sent += zero + one + two + self.late
         self.late = 0
         if self.since:
-            self._take_late()
+            self.held = True
+            self.hand_since = self.since
+            if not self.left:
+                self.since = 0.0
         else:
             latency = stats.latency
             latency.fresh_0 += zero
             latency.fresh_1 += one
             latency.fresh_2 += two
-
-    def _count_some(self, share: float) -> None:
-        """So much of what waits is taken; as if all packets were of one size."""
-        self.left = 1.0 - share
-        zero, one, two = int(self.qos_0 * share), int(self.qos_1 * share), int(self.qos_2 * share)
-        rest_0, rest_1, rest_2 = self.qos_0 - zero, self.qos_1 - one, self.qos_2 - two
-        self.qos_0, self.qos_1, self.qos_2 = zero, one, two
-        self._count()
-        self.left = 1.0 - share
-        self.qos_0, self.qos_1, self.qos_2 = rest_0, rest_1, rest_2
-
-    def _take_late(self) -> None:
-        """What is taken has waited for a slow socket."""
-        self.held = True
-        self.hand_since = self.since
-        if not self.left:
-            self.since = 0.0
 
     def sent(self) -> None:
         """What was taken has left."""
@@ -208,10 +206,11 @@ class Outbox:
         if not self.held:
             self.held = True
             self.hand_since = now
+            counted = self.hand
             latency = self.stats.latency
-            latency.fresh_0 -= self.hand_0
-            latency.fresh_1 -= self.hand_1
-            latency.fresh_2 -= self.hand_2
+            latency.fresh_0 -= counted & LANE
+            latency.fresh_1 -= counted >> 21 & LANE
+            latency.fresh_2 -= counted >> 42
         if not self.left:
             self.since = now
         else:  # as if it had come evenly
@@ -221,22 +220,23 @@ class Outbox:
     def recover(self, now: float) -> None:
         """What was held has left: record it. `sent` follows."""
         self.held = False
-        self._record(self.hand_0, self.hand_1, self.hand_2, now - self.hand_since, now)
+        self._record(self.hand, now - self.hand_since, now)
 
     def mark(self) -> None:
         """What is put from now until `waited` has waited in a Session."""
-        self.mark_0, self.mark_1, self.mark_2 = self.qos_0, self.qos_1, self.qos_2
+        self.marked = self.counted
 
     def waited(self, seconds: float, now: float) -> None:
         """Record what was put since `mark` as so old, and not by its round; not at all where `seconds` is negative."""
-        zero, one, two = self.qos_0 - self.mark_0, self.qos_1 - self.mark_1, self.qos_2 - self.mark_2
-        if zero or one or two:
-            self.qos_0, self.qos_1, self.qos_2 = self.mark_0, self.mark_1, self.mark_2
-            self.late += zero + one + two
+        counted = self.counted - self.marked
+        if counted:
+            self.counted = self.marked
+            self.late += (counted & LANE) + (counted >> 21 & LANE) + (counted >> 42)
             if seconds >= 0.0:
-                self._record(zero, one, two, seconds, now)
+                self._record(counted, seconds, now)
 
-    def _record(self, zero: int, one: int, two: int, seconds: float, now: float) -> None:
+    def _record(self, counted: int, seconds: float, now: float) -> None:
+        zero, one, two = counted & LANE, counted >> 21 & LANE, counted >> 42
         written = self.stats.latency.written
         if zero:
             written[0].record(seconds, zero, now)
