@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import promql_parser as promql
 import pytest
+import trio
 from argon2 import PasswordHasher
 from prometheus_client.parser import text_string_to_metric_families as parse
 from ruamel.yaml import YAML
 
+from broker.client import connect
 from tests.interop import brokers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client import Metric
+
+    from broker.client import Messages
 
 pytestmark = pytest.mark.build("plain")  # it is about names
 
@@ -106,6 +110,25 @@ def selectors(expression: str) -> dict[str, list[promql.Matcher]]:
     return found
 
 
+async def one_message(url: str) -> None:
+    """What nothing was counted of has no labels."""
+    with trio.fail_after(30):
+        async with connect(url) as client:
+            await client.publish("a", b"x", qos=1, retain=True)
+            async for _ in client.subscribe("a", qos=1):
+                break
+            messages = client.subscribe("b", qos=1)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(first, messages)
+                await trio.sleep(0.1)
+                await client.publish("b", b"x", qos=1)
+
+
+async def first(messages: Messages) -> None:
+    async for _ in messages:
+        return
+
+
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
     """What a broker that has all of it tells; by the names that Prometheus stores."""
@@ -114,6 +137,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
     (folder / "passwd").write_text(f"somebody:{PasswordHasher(1, 8, 1).hash('something')}\n", encoding="utf-8")
     (folder / "broker.toml").write_text(CONFIGURATION.format(folder=folder), encoding="utf-8")
     with brokers.served(folder, "--config", str(folder / "broker.toml")) as running:
+        trio.run(one_message, f"mqtt://somebody:something@127.0.0.1:{running.tcp.port}")
         url = f"http://127.0.0.1:{running.ws.port}/metrics"
         with urllib.request.urlopen(url, timeout=30) as answer:
             text = answer.read().decode()
