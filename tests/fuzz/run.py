@@ -1,8 +1,9 @@
 """Let Atheris think of inputs for every target, for a bounded time (`make fuzz`).
 
-    python -m tests.fuzz.run [--seconds N] [--jobs N] [--keep] [--require] [target ...]
+    python -m tests.fuzz.run [--seconds N] [--runs N --seed N] [--jobs N] [--keep] [--require] [target ...]
 
-Each target runs for so many seconds in a process of its own, as many at a time as there are processors. Exit status: 0
+Each target runs for so many seconds in a process of its own, as many at a time as there are processors. With `--runs`
+and `--seed` the inputs are the same each time, which is for who must not be surprised: CI. Exit status: 0
 when nothing was found; 1 when something was: its input is printed as a line for `corpus/`, whose place is there once it
 is mended; 3 when Atheris is not here and `--require` was given. Without Atheris, which has wheels for Linux on x86-64,
 the seeds alone are put to their targets. `--keep` adds to `corpus/` what led to lines of the broker that no seed leads
@@ -41,7 +42,7 @@ class Finding(Exception):
     """What is printed: the end of the process's own words, and the input."""
 
 
-def fuzz(target: str, seconds: int, keep: bool) -> str:
+def fuzz(target: str, seconds: int, keep: bool, runs: int, drawn_from: int) -> str:
     """A line of figures. Raises Finding."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         folder = Path(scratch) / "inputs"
@@ -56,9 +57,18 @@ def fuzz(target: str, seconds: int, keep: bool) -> str:
             f"-rss_limit_mb={MEMORY}",
             f"-artifact_prefix={scratch}/",
             "-print_final_stats=1",
+            f"-runs={runs}",
+            f"-seed={drawn_from}",
         )
         command = [sys.executable, "-m", "tests.fuzz.one", target, *options, str(folder)]
-        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + STARTING)
+        process = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds + STARTING,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+        )
         words = said(process.stdout, process.stderr)
         for artifact in Path(scratch).glob("*-*"):  # crash-…, timeout-…, oom-…
             raise Finding(f"{words}\n{target}: {written_line(artifact.read_bytes())}")
@@ -126,6 +136,8 @@ def steps(target: str, data: bytes) -> set[tuple[CodeType, int, int]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz what the broker reads, for a bounded time.")
     parser.add_argument("--seconds", type=int, default=SECONDS, help=f"for each target (default: {SECONDS})")
+    parser.add_argument("--runs", type=int, default=-1, help="inputs of each target at most (default: no bound)")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: another one each time)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at a time (default: processors)")
     parser.add_argument("--keep", action="store_true", help="add what leads further to corpus/")
     parser.add_argument("--require", action="store_true", help="fail where Atheris is not installed")
@@ -143,7 +155,8 @@ def main() -> int:
     began = time.monotonic()
     found = 0
     with ThreadPoolExecutor(options.jobs) as pool:
-        for future in [pool.submit(fuzz, target, options.seconds, options.keep) for target in targets]:
+        wanted = (options.seconds, options.keep, options.runs, options.seed)
+        for future in [pool.submit(fuzz, target, *wanted) for target in targets]:
             try:
                 print(future.result(), flush=True)
             except (Finding, subprocess.TimeoutExpired) as error:
