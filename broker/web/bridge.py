@@ -33,6 +33,7 @@ HEAD: Final = 10.0  # seconds within which a head has to be whole
 LINGER: Final = 2.0  # seconds in which a peer that still sends may read why it should not
 CONNECTIONS: Final = 1000
 REQUESTS: Final = 200
+IN_A_ROW: Final = 100  # requests of one connection, so that a pipeline without end has one
 BODY_BYTES: Final = 1024 * 1024
 
 _READY: Final = 0  # the next request may come
@@ -104,7 +105,7 @@ class Bridge:
 class HttpConnection:
     """One connection, for the transport an HttpApplication."""
 
-    __slots__ = ("_bridge", "_eof", "_exchange", "_line", "_received", "_searched", "_state", "deadline")
+    __slots__ = ("_answered", "_bridge", "_eof", "_exchange", "_line", "_received", "_searched", "_state", "deadline")
 
     def __init__(self, bridge: Bridge, line: HttpLine) -> None:
         self._bridge = bridge
@@ -114,6 +115,7 @@ class HttpConnection:
         self._searched = 0
         self._state = _READY
         self._eof = False
+        self._answered = 0
         self.deadline = trio.current_time() + HEAD
 
     @property
@@ -192,7 +194,8 @@ class HttpConnection:
         """Answer a request, in a task of its own."""
         bridge = self._bridge
         exchange = Exchange(self._line, parser, head, bridge.body_bytes)
-        exchange.last = bridge.stopping
+        self._answered += 1
+        exchange.last = bridge.stopping or self._answered >= IN_A_ROW
         goes_on = False
         try:
             if self._state != _BUSY:
@@ -213,7 +216,7 @@ class HttpConnection:
         if self._state == _OVER:
             return
         self._received = exchange.rest
-        if not goes_on or bridge.stopping:
+        if not goes_on or bridge.stopping or self._answered >= IN_A_ROW:
             if exchange.whole and not self._received:
                 self._finish()
             else:

@@ -284,7 +284,7 @@ def test_plain_http_is_answered(broker: BrokerProcess) -> None:
     for type_ in ("ws", "auto"):
         for path, status in ((b"/healthz", 200), (b"/", 200), (b"/nothing", 404)):
             with broker.connect(type_) as made:
-                made.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                made.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 answer = read_until_end(made)
                 assert int(answer.split(b" ", 2)[1]) == status, (type_, path)
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from broker.web.bridge import HEAD, IDLE, LINGER, Bridge, HttpConnection
+from broker.web.bridge import HEAD, IDLE, IN_A_ROW, LINGER, Bridge, HttpConnection
 from tests.web.lines import MemoryLine, web_server
 
 if TYPE_CHECKING:
@@ -92,6 +92,16 @@ async def test_pipelined_requests_are_answered_in_their_order(bridge: Bridge, cu
     said = await peer.say(all_[:cut]) + await peer.say(all_[cut:])
     places = [said.index(each) for each in (b"GET /1 0", b"POST /2 3", b"GET /3 0")]
     assert places == sorted(places)
+
+
+async def test_a_pipeline_without_end_has_one(bridge: Bridge, autojump_clock: trio.testing.MockClock) -> None:
+    peer = Opened(bridge)
+    said = await peer.say(b"".join(GET % number for number in range(2 * IN_A_ROW)))
+    await trio.sleep(2 * LINGER)
+    said += peer.line.said
+    assert said.count(b"HTTP/1.1 200 ") == IN_A_ROW
+    assert said.lower().count(b"connection: close") == 1
+    assert peer.line.finished
 
 
 async def test_what_is_pipelined_waits_and_is_bounded(bridge: Bridge, autojump_clock: trio.testing.MockClock) -> None:
