@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -139,3 +140,16 @@ def test_what_loads_first_is_small() -> None:
     first = list((folder / "assets").glob("index-*.gz"))
     assert {path.suffixes[-2] for path in first} == {".js", ".css"}
     assert sum(path.stat().st_size for path in first) < 200_000
+
+
+def test_nothing_can_become_markup() -> None:
+    """Names and payloads are text wherever they are shown: nothing of the page's source makes markup of a string."""
+    makes = re.compile(
+        r"@html|innerHTML|outerHTML|srcdoc|insertAdjacentHTML|document\.write|createContextualFragment|DOMParser"
+        r"|\beval\(|new Function"
+    )
+    sources = [
+        path for path in (ROOT / "broker" / "dashboard" / "ui" / "src").rglob("*") if path.suffix in (".ts", ".svelte")
+    ]
+    assert len(sources) > 30
+    assert [path.name for path in sources if makes.search(path.read_text("utf-8"))] == []
