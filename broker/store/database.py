@@ -202,7 +202,7 @@ def damaged_page(path: Path, found: str) -> StoreError:
 
 
 def read_state(connection: apsw.Connection, path: Path) -> State:
-    row = connection.execute("SELECT v FROM meta WHERE k = 'state'").fetchone()
+    row = connection.execute("SELECT iif(typeof(v) = 'blob', v, NULL) FROM meta WHERE k = 'state'").fetchone()
     state = decode_state(row[0]) if row and isinstance(row[0], bytes) else None
     if state is None:
         raise StoreError(f"{path}: row state of table meta is damaged; {_SALVAGE}.")

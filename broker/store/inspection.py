@@ -24,6 +24,7 @@ from broker.store.database import SCHEMA, check_header, connect, open_database
 from broker.store.folder import Folder, StoreError, explain
 from broker.store.pages import Pages, Place
 from broker.store.records import (
+    BLOB,
     TABLE_NAMES,
     DamagedRecord,
     ExchangeRecord,
@@ -246,7 +247,7 @@ class _Check:
                 self._found("is not the table that a broker makes", name)
 
     def _check_state(self, connection: apsw.Connection) -> State | None:
-        row = connection.execute("SELECT v FROM meta WHERE k = 'state'").fetchone()
+        row = connection.execute("SELECT iif(typeof(v) = 'blob', v, NULL) FROM meta WHERE k = 'state'").fetchone()
         state = decode_state(row[0]) if row and isinstance(row[0], bytes) else None
         if state is None:
             self._found("the row 'state' is damaged", "meta")
@@ -276,7 +277,7 @@ class _Check:
         name = TABLE_NAMES[table]
         count = total = whole = row = 0
         try:
-            for row, record in connection.execute(f"SELECT id, rec FROM {name} ORDER BY id"):
+            for row, record in connection.execute(f"SELECT id, {BLOB} FROM {name} ORDER BY id"):
                 count += 1
                 total += row
                 if not isinstance(record, bytes):

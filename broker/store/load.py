@@ -22,6 +22,7 @@ from broker.packets.types import Will
 from broker.store.database import SMALL, check_count, check_newest, connect, count_rows
 from broker.store.reading import Reader
 from broker.store.records import (
+    SOUND,
     DamagedRecord,
     decode_exchange,
     decode_message,
@@ -152,7 +153,7 @@ class Loader:
         restorer.finish(list(self._state.last))
 
     def _rows(self, table: str) -> Any:
-        return self._connection.execute(f"SELECT id, rec FROM {table} ORDER BY id")
+        return self._connection.execute(f"SELECT id, {SOUND} FROM {table} ORDER BY id")
 
     def _step(self) -> None:
         """Another STEP rows were read."""

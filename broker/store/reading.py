@@ -9,7 +9,7 @@ import apsw
 from broker.core.journal import MESSAGES, QUEUED, Queued
 from broker.core.message import ApplicationMessage
 from broker.core.subscriptions import Delivery, ShareGroup
-from broker.store.records import DamagedRecord, decode_message, decode_queued, delivery_key
+from broker.store.records import SOUND, DamagedRecord, decode_message, decode_queued, delivery_key
 
 if TYPE_CHECKING:
     from array import array
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 1000  # rows fetched with one statement
 
-_MESSAGES: Final = "SELECT id, rec FROM messages WHERE id IN (SELECT value FROM carray(?))"
-_QUEUED: Final = "SELECT id, rec FROM queued WHERE id IN (SELECT value FROM carray(?))"
+_MESSAGES: Final = f"SELECT id, {SOUND} FROM messages WHERE id IN (SELECT value FROM carray(?))"
+_QUEUED: Final = f"SELECT id, {SOUND} FROM queued WHERE id IN (SELECT value FROM carray(?))"
 
 
 class Reader:

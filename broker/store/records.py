@@ -61,6 +61,11 @@ _pack_crc = _CRC.pack
 _pack = msgpack.Packer(autoreset=True).pack
 
 
+# Where a flipped bit makes a record text, SQLite would have it decoded, and that would fail beyond our reach.
+BLOB: Final = "iif(typeof(rec) = 'blob', rec, NULL)"  # for who looks whether it is one
+SOUND: Final = "iif(typeof(rec) = 'blob', rec, x'')"  # for who decodes it: an empty one is damaged like any other
+
+
 class DamagedRecord(Exception):
     """A record that is not what was written into its row."""
 

@@ -21,6 +21,7 @@ from broker.store.folder import Folder, StoreError, explain
 from broker.store.inspection import held, leaving_nothing
 from broker.store.pages import Pages
 from broker.store.records import (
+    BLOB,
     TABLE_NAMES,
     DamagedRecord,
     ExchangeRecord,
@@ -163,11 +164,11 @@ class _Salvage:
         try:
             reader = connect(self.source.database, read_only=True)
             try:
-                row = reader.execute("SELECT v FROM meta WHERE k = 'state'").fetchone()
+                row = reader.execute("SELECT iif(typeof(v) = 'blob', v, NULL) FROM meta WHERE k = 'state'").fetchone()
                 state = decode_state(row[0]) if row and isinstance(row[0], bytes) else None
                 if state is None or state.commits != old.commits:
                     return False
-                for number, record in reader.execute(f"SELECT id, rec FROM {TABLE_NAMES[table]} ORDER BY id"):
+                for number, record in reader.execute(f"SELECT id, {BLOB} FROM {TABLE_NAMES[table]} ORDER BY id"):
                     count += 1
                     total += number
                     if isinstance(record, bytes) and _is_good(table, number, record):
@@ -234,7 +235,8 @@ def _newest_first(connection: apsw.Connection, name: str) -> Iterator[tuple[int,
     while True:
         rows: list[tuple[int, bytes]] = []
         for row, record in connection.execute(
-            f"SELECT id, rec FROM {name} WHERE id < ? ORDER BY id DESC LIMIT 1000", (before,)
+            f"SELECT id, {BLOB} FROM {name} WHERE id < ? ORDER BY id DESC LIMIT 1000",
+            (before,),
         ):
             rows.append((row, record))
         if not rows:

@@ -27,7 +27,7 @@ from broker.store.failpoints import VARIABLE, armed
 from broker.store.folder import Folder, StoreError, StoreFailed, explain
 from broker.store.load import Loader
 from broker.store.reading import Reader
-from broker.store.records import TABLE_NAMES, DamagedRecord
+from broker.store.records import BLOB, TABLE_NAMES, DamagedRecord
 from broker.store.space import NO_ROOM, Space
 from broker.store.state import State, Witness
 from broker.store.writer import Writer
@@ -193,7 +193,8 @@ class SqliteStore:
         """The damaged one, to be looked for in the file; b"" where it cannot be read."""
         try:
             found = self._connection.execute(
-                f"SELECT rec FROM {TABLE_NAMES[error.table]} WHERE id = ?", (error.row,)
+                f"SELECT {BLOB} FROM {TABLE_NAMES[error.table]} WHERE id = ?",
+                (error.row,),
             ).fetchone()
         except apsw.Error:
             return b""

@@ -18,6 +18,7 @@ from broker.store.database import FORMAT
 from broker.store.folder import StoreError
 from broker.store.inspection import reading
 from broker.store.records import (
+    BLOB,
     TABLE_NAMES,
     DamagedRecord,
     MessageRecord,
@@ -132,14 +133,14 @@ def export(folder: Folder) -> Iterator[Told]:
 
 
 def _rows(connection: apsw.Connection, table: int) -> Iterator[tuple[int, bytes]]:
-    for row, record in connection.execute(f"SELECT id, rec FROM {TABLE_NAMES[table]} ORDER BY id"):
+    for row, record in connection.execute(f"SELECT id, {BLOB} FROM {TABLE_NAMES[table]} ORDER BY id"):
         if not isinstance(record, bytes):
             raise DamagedRecord(table, row, "it is no BLOB")
         yield row, record
 
 
 def _state(connection: apsw.Connection) -> State:
-    row = connection.execute("SELECT v FROM meta WHERE k = 'state'").fetchone()
+    row = connection.execute("SELECT iif(typeof(v) = 'blob', v, NULL) FROM meta WHERE k = 'state'").fetchone()
     state = decode_state(row[0]) if row else None
     if state is None:
         raise StoreError("row state of table meta is damaged; `broker store check` names all that is damaged.")
@@ -182,7 +183,7 @@ def _queued(connection: apsw.Connection, sessions: dict[int, SessionRecord]) -> 
         queued = decode_queued(row, record)
         if queued.number not in sessions:
             continue
-        found = connection.execute("SELECT rec FROM messages WHERE id = ?", (queued.message,)).fetchone()
+        found = connection.execute(f"SELECT {BLOB} FROM messages WHERE id = ?", (queued.message,)).fetchone()
         if found is None or not isinstance(found[0], bytes):
             raise DamagedRecord(QUEUED, row, f"its message, row {queued.message} of table messages, is not there")
         message = decode_message(MESSAGES, queued.message, found[0])

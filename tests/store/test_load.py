@@ -192,6 +192,19 @@ def test_a_damaged_record_is_refused_with_its_place(tmp_path: Path, table: int) 
     assert "broker store salvage" in text
 
 
+@pytest.mark.parametrize("table", range(TABLES))
+def test_a_record_that_a_flipped_bit_made_text_is_refused(tmp_path: Path, table: int) -> None:
+    """SQLite would have it decoded, which it cannot be."""
+    builder = build(tmp_path / "running")
+    path = builder.killed(tmp_path / "data")
+    row = max(row for other, row in builder.rows if other == table)
+    connection = apsw.Connection(str(path / "store.db"))
+    connection.execute(f"UPDATE {TABLE_NAMES[table]} SET rec = CAST(x'c196ff' AS TEXT) WHERE id = ?", (row,))
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.close()
+    assert f"row {row} of table {TABLE_NAMES[table]}" in refusal(path)
+
+
 @pytest.mark.parametrize("table", ["sessions", "subscriptions", "messages", "queued", "exchanges", "retained"])
 def test_a_row_that_is_missing_is_noticed(tmp_path: Path, table: str) -> None:
     path = build(tmp_path / "running").killed(tmp_path / "data")
