@@ -14,7 +14,7 @@ from broker.cli.beacon import Told
 from broker.cli.health import configured, parse
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
-from broker.packets.types import MQTT_5_0, Connack, Disconnect, Pingreq
+from broker.packets.types import MQTT_5_0, Connack, Connect, Disconnect, Pingreq
 from tests.cli.conftest import Scripted
 
 if TYPE_CHECKING:
@@ -98,9 +98,10 @@ def test_no_session_is_left_and_no_credentials_are_sent(command: Command) -> Non
     assert result.exit_code == 0
     assert "secret" not in result.output
     connect, ping, bye = scripted.received
-    assert (connect.client_identifier, connect.user_name, connect.password) == ("", None, None)  # type: ignore[union-attr]
-    assert connect.clean_start  # type: ignore[union-attr]
-    assert connect.properties.session_expiry_interval is None  # type: ignore[union-attr]
+    assert isinstance(connect, Connect)
+    assert (connect.client_identifier, connect.user_name, connect.password) == ("", None, None)
+    assert connect.clean_start
+    assert connect.properties.session_expiry_interval is None
     assert isinstance(ping, Pingreq)
     assert isinstance(bye, Disconnect)
     assert bye.reason == ReasonCode.SUCCESS

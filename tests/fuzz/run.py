@@ -125,7 +125,7 @@ def steps(target: str, data: bytes) -> set[tuple[CodeType, int, int]]:
 
         return step
 
-    sys.settrace(enter)  # type: ignore[arg-type]
+    sys.settrace(enter)  # type: ignore[arg-type]  # a trace function may return None
     try:
         target_of(target)(data)
     finally:
