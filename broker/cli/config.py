@@ -93,8 +93,11 @@ def init(path: Path | None, force: bool) -> None:
 def check_config(path: Path) -> None:
     """Read FILE as `broker serve -c FILE` would, environment included, and name every mistake.
 
+    Of a good one it says where the listeners and the dashboard will be.
+
     Exit code 0: it can be used. 2: it cannot.
     """
+    from broker.cli.page import where_the_page_is
     from broker.config import ConfigError, load
 
     try:
@@ -102,4 +105,4 @@ def check_config(path: Path) -> None:
     except ConfigError as error:
         raise ConfigurationMistake(str(error)) from error
     listeners = ", ".join(listener.label for listener in settings.listeners) or "no listener"
-    click.echo(f"{path}: good ({listeners})")
+    click.echo(f"{path}: good ({listeners})\n  dashboard: {where_the_page_is(settings.web, settings.listeners)}")

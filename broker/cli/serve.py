@@ -152,7 +152,8 @@ def _serve(
         if form == "text":
             click.echo("\n".join(banner(server, file)), file=sys.stderr)
         else:
-            logging.getLogger("broker").info("started", extra={"version": version_text(), **durability(config.store)})
+            told = {"version": version_text(), **durability(config.store), **dashboard(server)}
+            logging.getLogger("broker").info("started", extra=told)
             for listener in server.listeners:
                 logging.getLogger("broker").info("listening", extra={"url": listener.url, "type": listener.type})
 
@@ -215,6 +216,8 @@ def run_server(
 
 def banner(server: Server, file: Path | None) -> list[str]:
     """What a person wants to know who has just started it."""
+    from broker.cli.page import where_the_page_is
+
     rows: list[tuple[str, str]] = []
     for listener, config in zip(server.listeners, server.config.listeners, strict=True):
         who = who_may_connect(config)
@@ -229,6 +232,7 @@ def banner(server: Server, file: Path | None) -> list[str]:
         *lines,
         f"  configuration: {where}",
         f"  data: {where_it_is_kept(server.config.store)}",
+        f"  dashboard: {where_the_page_is(server.config.web, server.listeners)}",
         "  Ctrl-C stops it.",
     ]
 
@@ -249,6 +253,15 @@ def durability(store: StoreConfig) -> dict[str, str | None]:
         "durability": store.durability,
         "meaning": LEVELS_OF_DURABILITY[store.durability],
     }
+
+
+def dashboard(server: Server) -> dict[str, object]:
+    """The URLs of the dashboard for programs; without any, why."""
+    from broker.cli.page import page_urls, why_absent
+
+    web, listeners = server.config.web, server.listeners
+    urls = page_urls(web, listeners)
+    return {"dashboard": urls} if urls else {"dashboard": urls, "no_dashboard": why_absent(web, listeners)}
 
 
 def who_may_connect(listener: ListenerConfig) -> str:

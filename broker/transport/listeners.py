@@ -182,6 +182,11 @@ def _is_loopback(host: str) -> bool:
     return bool((mapped or address).is_loopback)
 
 
+def shown_host(host: str) -> str:
+    """A host as it stands in a URL that can be pasted: all addresses are shown as this machine."""
+    return {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(host, _bracketed(host))
+
+
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
@@ -189,7 +194,7 @@ def _bracketed(host: str) -> str:
 def _url(kind: str, host: str, port: int, path: str, limits: Limits, secure: bool) -> str:
     if path:
         return f"unix:{path}"
-    shown = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(host, _bracketed(host))
+    shown = shown_host(host)
     if kind == "ws":
         first = limits.websocket_paths[0] if limits.websocket_paths else "/"
         return f"{'wss' if secure else 'ws'}://{shown}:{port}{first}"

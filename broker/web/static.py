@@ -55,9 +55,14 @@ class File:
         return self.compressed, {**headers, "Content-Encoding": "gzip"}
 
 
+def is_built(folder: Path | None = None) -> bool:
+    """Whether the page is in this installation, or in `folder`."""
+    return ((folder or FOLDER) / INDEX).is_file()
+
+
 def read_files(folder: Path = FOLDER) -> dict[str, File]:
     """Path of a URL -> File; "/" is the index. Empty where the page was not built."""
-    if not (folder / INDEX).is_file():
+    if not is_built(folder):
         return {}
     found: dict[str, File] = {}
     for path in sorted(folder.rglob("*")):

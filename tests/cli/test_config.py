@@ -11,6 +11,7 @@ import trustme
 from click.testing import CliRunner, Result
 
 from broker.cli.config import check_config, config
+from broker.cli.page import NO_LISTENER, NOT_BUILT, OFF
 from broker.config import load, schema
 from broker.config.text import sample
 
@@ -124,13 +125,21 @@ def test_check_of_a_good_file(tmp_path: Path) -> None:
     path.write_text(sample())
     result = run(check_config, str(path))
     assert result.exit_code == 0
-    assert result.stdout == f"{path}: good (tcp://127.0.0.1:1883, ws://127.0.0.1:8080)\n"
+    good, page = result.stdout.splitlines()
+    assert good == f"{path}: good (tcp://127.0.0.1:1883, ws://127.0.0.1:8080)"
+    assert page in ("  dashboard: http://127.0.0.1:8080/", f"  dashboard: {NOT_BUILT}")
 
 
 def test_check_of_a_file_without_listeners(tmp_path: Path) -> None:
     path = tmp_path / "broker.toml"
     path.write_text("listeners = []")
-    assert run(check_config, str(path)).stdout == f"{path}: good (no listener)\n"
+    assert run(check_config, str(path)).stdout == f"{path}: good (no listener)\n  dashboard: {NO_LISTENER}\n"
+
+
+def test_check_says_where_the_dashboard_would_be(tmp_path: Path) -> None:
+    path = tmp_path / "broker.toml"
+    path.write_text("[web]\ndashboard = false\n")
+    assert run(check_config, str(path)).stdout.splitlines()[1] == f"  dashboard: {OFF}"
 
 
 def test_check_names_every_mistake(broken: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.cli import version_text
+from broker.cli.page import NO_LISTENER, NOT_BUILT
 from broker.cli.serve import durability, where_it_is_kept, who_may_connect
 from broker.config import StoreConfig, parse_bind
 from broker.store.folder import StoreError, StoreFailed
@@ -41,6 +42,8 @@ def test_a_banner_with_urls_to_paste_then_an_orderly_stop(command: Command, tmp_
         assert all(b"anybody on this machine, without a password" in line for line in lines[1:6])
         assert b"configuration: built-in defaults" in lines[6]
         assert b"data: none: acknowledged = in memory, gone when the broker stops ('--data DIR' keeps it)" in lines[7]
+        places = re.sub(rb":\d+", b":0", lines[8])
+        assert places == b"  dashboard: http://127.0.0.1:0/, http://127.0.0.1:0/\n" or NOT_BUILT.encode() in places
         for url in urls:
             result = command("pub", "-L", url, "-t", "a", "-m", "x", "-q", "1")
             assert (result.exit_code, result.output) == (0, "")
@@ -58,6 +61,7 @@ def test_json_says_which_it_is_and_where_it_listens_too() -> None:
         assert started["version"] == version_text()
         assert (started["data"], started["durability"]) == (None, "none")
         assert started["meaning"] == "acknowledged = in memory, gone when the broker stops"
+        assert (started["dashboard"], started["no_dashboard"]) == ([], NO_LISTENER)
         assert told["level"] == "info"
         assert re.fullmatch(r"mqtt://127\.0\.0\.1:\d+", told["url"])
 
