@@ -1,7 +1,8 @@
 """A broker of our own for one comparison: a child process on free ports, with the settings that ship.
 
 It is ended in every case: when the block is left, when it is cancelled, when it does not end by itself; and it ends
-itself when we are gone without a word, which it knows by its stdin. Settings in the environment (`BROKER_...`) are kept
+itself when we are gone without a word, which it knows by its stdin. `broker health` and `broker reload` do not find it:
+they ask for the broker that others use. Settings in the environment (`BROKER_...`) are kept
 from it, as a report should say the same on every machine.
 """
 
@@ -38,7 +39,8 @@ def watch():
     os.kill(os.getpid(), signal.SIGTERM)
 
 threading.Thread(target=watch, daemon=True).start()
-from broker.cli import main
+from broker.cli import beacon, main
+beacon.NAME = "triomq-bench"
 main()
 """
 _SOURCE: Final = Path(__file__).parents[2]  # this program's, wherever the child is started

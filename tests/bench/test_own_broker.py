@@ -16,6 +16,7 @@ import trio
 
 from broker.bench.errors import BenchError
 from broker.bench.own_broker import OwnBroker, own_broker, read_log
+from broker.cli import beacon
 from broker.client import connect
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ async def test_it_runs_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
             seen.append(running)
             assert [each.label for each in running.subjects()] == ["tcp", "ws"]
             assert {each.pid for each in running.subjects()} == {running.pid}
+            assert running.pid not in beacon.running()
             for url in running.urls:
                 async with connect(url) as client:
                     await client.publish("a", b"b", qos=1)

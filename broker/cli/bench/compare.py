@@ -78,17 +78,18 @@ def compare(**options: Any) -> None:
     cpu = cpu_of(found, options["broker_cpu"])
     report = Report(options, found, [subject.label for subject in names])
     seconds = estimate(workload, axes, subjects=len(names), rounds=rounds, connections=options["connections"])
-    if not options["no_progress"]:
+    records = options["json_progress"]
+    if not (options["no_progress"] or records):
         click.echo(announcement([subject.label for subject in names], rounds, axes, seconds), file=sys.stderr)
 
     async def work() -> int:
         points: list[Point] = []
         async with running.interruptible() as interruption:
-            with display(not options["no_progress"]) as shown:
+            with display(not options["no_progress"], records=records) as shown:
 
                 def tell(progress: Progress, at: Mapping[str, float]) -> None:
                     if progress.run is not None:
-                        shown.show(progress.run, heading(progress, at))
+                        shown.show(progress.run, heading(progress, at), progress.done)
 
                 async with running.subjects(found, pids, cpu) as subjects:
                     points = await Collector(subjects, workload, axes, interruption, tell).run(

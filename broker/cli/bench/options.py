@@ -357,6 +357,9 @@ _PIDS: Final = click.option(
     help="The broker's process, where it runs on this machine and is not found by itself; one for all, or one for each "
     "-L in their order.",
 )
+_PROGRESS: Final = click.option(
+    "--json-progress", is_flag=True, help="How far it is as lines of JSON on stderr, twice a second, for a program."
+)
 _PAGE: Final = click.option("--html", "html_file", type=OutputType(), metavar="FILE", help="A page with charts.")
 _OUTPUT: Final = (
     click.option(
@@ -378,7 +381,9 @@ _OUTPUT: Final = (
         help="Exit with 3 if it holds: 'p99>50ms', 'throughput<10000'. May be repeated.",
     ),
 )
-OUTPUT_PARAMETERS: Final = frozenset({"json_file", "csv_file", "html_file", "no_progress", "conditions"})
+OUTPUT_PARAMETERS: Final = frozenset(
+    {"json_file", "csv_file", "html_file", "no_progress", "json_progress", "conditions"}
+)
 
 
 def _number(name: str, default: int | None, what: str, *, none: bool = False) -> Callable[..., Any]:
@@ -413,7 +418,7 @@ OPTIONS: Final[dict[str, Sequence[Callable[..., Any]]]] = {
     ),
     "compare": (
         *(*_COMPARED, _MESSAGES, _WARM_UP, *_PACE, *_MESSAGE, *_TOPICS),
-        *(_LABELLED_URL, *_IDENTITY, *_CONNECTING, _WORKERS[0], _BROKER_CPU, _PIDS, _PAGE, *_OUTPUT),
+        *(_LABELLED_URL, *_IDENTITY, *_CONNECTING, _WORKERS[0], _BROKER_CPU, _PIDS, _PAGE, *_OUTPUT, _PROGRESS),
     ),
 }
 

@@ -1,4 +1,5 @@
 """How a run is going, on stderr: a live picture at a terminal, a plain line every few seconds elsewhere, or nothing.
+For a program there are lines of JSON.
 
 It is drawn in this process while the load runs in others, and at most four times a second, so that it costs the load
 nothing that would be seen in the figures.
@@ -6,6 +7,7 @@ nothing that would be seen in the figures.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import deque
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 REDRAW: Final = 0.25  # seconds between two pictures
 LINE_EVERY: Final = 5.0  # seconds between two lines where nobody watches
+RECORD_EVERY: Final = 0.5  # seconds between two lines for a program
 BAR: Final = 30  # characters
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
@@ -50,8 +53,8 @@ class Display:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def show(self, state: State, heading: str = "") -> None:
-        """`heading` names the run where there are several."""
+    def show(self, state: State, heading: str = "", done: float = 0.0) -> None:
+        """`heading` names the run where there are several, `done` is the share of them all that is behind us."""
 
 
 class Rates:
@@ -84,13 +87,27 @@ class Lines(Display):
         self._rates = Rates()
         self._next = time.monotonic() + LINE_EVERY
 
-    def show(self, state: State, heading: str = "") -> None:
+    def show(self, state: State, heading: str = "", done: float = 0.0) -> None:
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + LINE_EVERY
         self._rates.tell(state)
         click.echo(line(state, self._rates, heading), file=sys.stderr)
+
+
+class Records(Display):
+    """A JSON object every RECORD_EVERY seconds: `done` from 0 to 1, and the same as `text`."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def show(self, state: State, heading: str = "", done: float = 0.0) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + RECORD_EVERY
+        click.echo(json.dumps({"done": round(done, 4), "text": heading}), file=sys.stderr)
 
 
 class Live(Display):
@@ -118,7 +135,7 @@ class Live(Display):
     def __exit__(self, *_: object) -> None:
         self._drawn.stop()
 
-    def show(self, state: State, heading: str = "") -> None:
+    def show(self, state: State, heading: str = "", done: float = 0.0) -> None:
         now = time.monotonic()
         if now < self._next:
             return
@@ -127,8 +144,10 @@ class Live(Display):
         self._drawn.update(picture(state, self._rates, heading), refresh=True)
 
 
-def display(wanted: bool) -> Display:
-    """What fits where stderr goes."""
+def display(wanted: bool, *, records: bool = False) -> Display:
+    """What fits where stderr goes, or `records` for a program."""
+    if records:
+        return Records()
     if not wanted:
         return Display()
     return Live() if sys.stderr.isatty() else Lines()

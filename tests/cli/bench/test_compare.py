@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -36,7 +37,7 @@ def wait_for_rounds(pid: int) -> dict[int, str]:
 
 
 def test_tcp_and_websocket_side_by_side(command: Command, served: Served) -> None:
-    words = ["-L", served.mqtt, "-L", f"web={served.ws}", "--rounds", "1", "--json"]
+    words = ["-L", served.mqtt, "-L", f"web={served.ws}", "--rounds", "1", "--json-progress", "--json"]
     result = command("bench", "compare", *words, *QUICK)
     assert result.exit_code == 0, result.stderr
     comparison = from_json(result.stdout).first
@@ -46,6 +47,8 @@ def test_tcp_and_websocket_side_by_side(command: Command, served: Served) -> Non
     assert (figures["tcp"]["sent_framing"], figures["web"]["lost"]) == (0, 0)
     assert figures["web"]["sent_framing"] > 0
     assert "web / tcp" in result.stderr
+    first = json.loads(result.stderr.splitlines()[0])
+    assert (first["done"], first["text"].partition(",")[0]) == (0, "tcp")
 
 
 def test_a_page(command: Command, served: Served, tmp_path: Path) -> None:

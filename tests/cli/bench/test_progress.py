@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections import deque
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from broker.cli.bench import progress
-from broker.cli.bench.progress import Display, Lines, Live, Rates, display, line, picture, sparkline
+from broker.cli.bench.progress import Display, Lines, Live, Rates, Records, display, line, picture, sparkline
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,21 @@ def test_lines_come_every_few_seconds(clock: Clock, capsys: pytest.CaptureFixtur
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == ["connecting 15 of 30 s · 100 of 1,000 connected"] * 2
+
+
+def test_records_come_twice_a_second(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with display(True, records=True) as records:
+        assert type(records) is Records
+        for number in range(5):
+            clock.now += 0.25
+            records.show(State(), f"round {number} of 5, “ws”", number / 7)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [json.loads(each) for each in captured.err.splitlines()] == [
+        {"done": 0.0, "text": "round 0 of 5, “ws”"},
+        {"done": 0.2857, "text": "round 2 of 5, “ws”"},
+        {"done": 0.5714, "text": "round 4 of 5, “ws”"},
+    ]
 
 
 def test_pictures_come_four_times_a_second_and_go(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
