@@ -17,6 +17,7 @@ from broker.auth.chain import PRINCIPAL, Chain
 from broker.auth.failures import Failures
 from broker.auth.hashing import Hasher
 from broker.auth.jwt import JwtMethod, Key
+from broker.auth.log_ins import LogInMethod
 from broker.auth.methods import AccessError
 from broker.auth.passwords import PasswordFile, PasswordFileError, PasswordMethod
 from broker.auth.roles import Permissions, PolicyError, policy
@@ -26,6 +27,7 @@ from broker.auth.scram import Scram
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from broker.auth.log_ins import LogIns
     from broker.auth.methods import Denied, Identity, Method
     from broker.auth.scram import Verifier
     from broker.config import Config, ListenerConfig
@@ -63,6 +65,7 @@ class Access:
         self._http: HttpMethod | None = None
         self._anonymous: set[str] = set()
         self._certificates = Certificates()
+        self._log_ins = LogInMethod(time.time)
         self._passwords: PasswordMethod | None = None
         self._asked_of: Author | None = None  # whose right was looked at last: a Client mostly has several messages
         self._asked = Permissions((), "", "")
@@ -72,7 +75,7 @@ class Access:
         self._hasher: Hasher = old._hasher if old is not None and same else fresh  # it remembers by the hashes
         try:
             self._roles = policy(config.roles)
-            self._methods = [self._method(config, name) for name in config.auth_methods]
+            self._methods = self._methods_of(config)
             self._scram = Scram(self._verifier) if auth.scram and self._passwords is not None else None
         except (PolicyError, PasswordFileError, OSError, ValueError, ModuleNotFoundError) as error:
             raise AccessError(str(error)) from None
@@ -118,14 +121,17 @@ class Access:
         return grant
 
     def knows(self, grant: Grant) -> bool:
-        """Whether the user is still there who has proved by a password, or by SCRAM, to be the one of `grant`."""
-        file = self._passwords.file if self._passwords is not None else None
+        """Whether the user is still there who has proved by a password, SCRAM or a log-in to be the one of `grant`."""
         user_name = grant.principal.removeprefix(PRINCIPAL)
-        if grant.method == PasswordMethod.name:
-            return file is not None and file.hash_of(user_name) is not None
-        if grant.method == SCRAM:
-            return file is not None and self._scram is not None and file.scram(user_name) is not None
-        return True
+        if grant.method == LogInMethod.name:
+            log_ins = self._log_ins.log_ins
+            return log_ins is not None and log_ins.stands(user_name)
+        return self._has(grant.method, user_name)
+
+    def hear_of(self, log_ins: LogIns) -> None:
+        """Let in by a cookie whom `log_ins` know, and end those whose users are not there any more."""
+        self._log_ins.log_ins = log_ins
+        log_ins.keep(self._has)
 
     def auditor(self) -> MayRetain | None:
         """What says whether the author of a retained message may still retain it; None where everybody may."""
@@ -139,6 +145,14 @@ class Access:
         # Not through the Grant, whose memory is for the topics that are in use
         return self._asked.may_publish(topic, True).allowed
 
+    def _has(self, method: str, user_name: str) -> bool:
+        file = self._passwords.file if self._passwords is not None else None
+        if method == PasswordMethod.name:
+            return file is not None and file.hash_of(user_name) is not None
+        if method == SCRAM:
+            return file is not None and self._scram is not None and file.scram(user_name) is not None
+        return True
+
     def _lets_in(self, peer: Peer) -> bool:
         return peer.listener in self._anonymous
 
@@ -149,6 +163,15 @@ class Access:
     def _verifier(self, name: str) -> Verifier | None:
         passwords = self._passwords
         return passwords.file.scram(name) if passwords is not None else None
+
+    def _methods_of(self, config: Config) -> list[Method]:
+        """The methods of `[auth]`, and log-ins beside them: after what a Client shows on purpose, and before `http`,
+        which knows everybody or refuses him."""
+        names = list(config.auth_methods)
+        found = [self._method(config, name) for name in names]
+        if found:
+            found.insert(names.index("http") if "http" in names else len(names), self._log_ins)
+        return found
 
     def _method(self, config: Config, name: str) -> Method:
         make: dict[str, Callable[[Config], Method]] = {

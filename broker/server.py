@@ -240,7 +240,7 @@ class Server:
                 async with trio.open_nursery() as nursery:
                     self._workers = nursery
                     if self.config.web.wanted:
-                        self._pump.http = self._site = open_site(self, self._site_settings, nursery)
+                        self._pump.http = self._site = open_site(self, self._site_settings, nursery, self._access)
                     nursery.start_soon(self._pump.run, nursery, self._ticker.check)
                     nursery.start_soon(self._ticker.run)
                     for pulse in self._pulses:
@@ -345,9 +345,11 @@ class Server:
             self.broker.authenticator = access.authenticator
         elif old is not None:
             self.broker.authenticator = AllowAll()
+        self._site_settings.adopt(site_settings)
+        if access is not None and self._site is not None:
+            access.hear_of(self._site.accounts)
         if access is not None or old is not None:
             self._regrant(access)
-        self._site_settings.adopt(site_settings)
         self._access = access
         self.config = config
         if old is not None:

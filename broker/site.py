@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
+
+import trio
 
 from broker.auth.methods import AccessError
 from broker.config.effective import effective
 from broker.packets import decode
+from broker.packets.reasons import ProtocolError, ReasonCode
 from broker.web.service import Web
 from broker.web.settings import Settings, read_tokens
 from broker.web.system import System
 
 if TYPE_CHECKING:
-    import trio
-
+    from broker.access import Access
     from broker.config import Config
     from broker.server import Server
 
@@ -46,8 +49,9 @@ def settings_of(config: Config, own_authenticator: bool) -> Settings:
     )
 
 
-def open_site(server: Server, settings: Settings, nursery: trio.Nursery) -> Web:
-    """The service of plain HTTP on the listeners of a Server; its tasks run in `nursery`."""
+def open_site(server: Server, settings: Settings, nursery: trio.Nursery, access: Access | None) -> Web:
+    """The service of plain HTTP on the listeners of a Server; its tasks run in `nursery`. Who has logged in there is
+    known to `access`."""
     system = System(
         server.broker,
         server.listeners,
@@ -57,5 +61,23 @@ def open_site(server: Server, settings: Settings, nursery: trio.Nursery) -> Web:
         store=server.store_state if server.store is not None else None,
         effective=lambda: effective(server.config),
         reload=server.reload_anew if server.reread is not None else None,
+        logged_out=partial(_log_out, server),
     )
-    return Web(system, settings, nursery)
+    web = Web(system, settings, nursery)
+    if access is not None:
+        access.hear_of(web.accounts)
+    return web
+
+
+def _log_out(server: Server, user_name: str) -> None:
+    """End what a user has connected by the cookie of a log-in; by that of another one it comes back."""
+    from broker.auth.chain import PRINCIPAL  # what they need is not imported where nobody is asked
+    from broker.auth.log_ins import NAME
+
+    wanted = (NAME, f"{PRINCIPAL}{user_name}")
+    now = trio.current_time()
+    for session in list(server.broker.sessions.values()):
+        holder = session.holder()
+        if holder is not None and (holder.grant.method, holder.grant.principal) == wanted:
+            holder.fail(ProtocolError(ReasonCode.NOT_AUTHORIZED, "the user has logged out"), now)
+    server.settle(now)

@@ -47,7 +47,7 @@ from broker.packets.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PATIENCE = 10.0  # seconds for an answer of a broker that has a busy machine to itself
 
@@ -344,8 +344,15 @@ class Dripping(trio.abc.HalfCloseableStream):
 class WebSocketStream(trio.abc.Stream):
     """The Client's end of a WebSocket connection as a byte stream, by the `websockets` package: one frame a write."""
 
-    def __init__(self, stream: trio.abc.Stream, uri: str, subprotocols: Sequence[str] = ("mqtt",)) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        uri: str,
+        subprotocols: Sequence[str] = ("mqtt",),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.stream = stream
+        self.headers = headers or {}  # of the opening handshake, beside those that it has by itself
         self.protocol = ClientProtocol(
             parse_uri(uri), subprotocols=[Subprotocol(name) for name in subprotocols], max_size=None
         )
@@ -356,7 +363,10 @@ class WebSocketStream(trio.abc.Stream):
 
     async def open(self) -> None:
         """The opening handshake; AssertionError when the Server refuses."""
-        self.protocol.send_request(self.protocol.connect())
+        request = self.protocol.connect()
+        for name, value in self.headers.items():
+            request.headers[name] = value
+        self.protocol.send_request(request)
         await self._flush()
         while self.response is None and not self._ended:
             await self._read()

@@ -45,7 +45,7 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
     # the roof
     "config": frozenset({"core"}),
     "access": frozenset({"packets", "core", "transport", "auth", "config"}),
-    "site": frozenset({"packets", "auth", "web", "config", "server"}),
+    "site": frozenset({"packets", "auth", "web", "config", "access", "server"}),
     "server": EVERYTHING - {"cli", "testing"} | {"__init__"},
     "testing": EVERYTHING - {"cli"} | {"__init__"},
     "cli": EVERYTHING | {"__init__"},

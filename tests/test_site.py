@@ -5,18 +5,25 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from broker import Config, ListenerConfig, Server, serve
+from broker.auth.hashing import Argon2id
 from broker.auth.methods import AccessError
-from broker.config import StoreConfig, WebConfig
+from broker.config import AuthConfig, StoreConfig, WebConfig
 from broker.core.grants import AllowAll
+from broker.packets.reasons import ReasonCode
+from broker.packets.types import MQTT_5_0, Connack, Connect, Disconnect
 from broker.site import settings_of
+from tests.scripted import Peer, WebSocketStream
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from email.message import Message
     from pathlib import Path
 
 
@@ -120,3 +127,109 @@ def test_who_may_ask_from_this_machine() -> None:
 async def test_an_authenticator_of_the_program_closes_the_api() -> None:
     async with serve(config(), authenticator=AllowAll()) as server:
         assert (await asked(server, "/api/v1/overview"))[0] == 401
+
+
+# -- MQTT by the cookie of a log-in
+
+ANN = Argon2id.make(b"secret").text
+STREAMS: list[trio.abc.Stream] = []  # of the test that runs
+
+
+@asynccontextmanager
+async def locked(folder: Path) -> AsyncIterator[Server]:
+    """A broker with the users ann and ben, an operator and a viewer."""
+    file = folder / "users"
+    file.touch(mode=0o600)
+    file.write_text(f"ann:{ANN}\nben:{ANN}\n")
+    listeners = [ListenerConfig(type="auto", port=0)]
+    web = WebConfig(operators=("ann",), viewers=("ben",))
+    with trio.fail_after(60):
+        async with serve(Config(listeners=listeners, web=web, auth=AuthConfig(password_file=file))) as server:
+            try:
+                yield server
+            finally:
+                while STREAMS:
+                    await trio.aclose_forcefully(STREAMS.pop())
+
+
+async def log_in(server: Server, user: str) -> tuple[str, str]:
+    """The cookie of a log-in, and what proves that a page of ours asks."""
+    status, headers, body = await ask(server, "POST", {"Content-Type": "application/json"}, user)
+    assert status == 200
+    return headers["Set-Cookie"].partition(";")[0], json.loads(body)["csrf"]
+
+
+async def ask(server: Server, method: str, headers: dict[str, str], user: str = "") -> tuple[int, Message, bytes]:
+    """A request for the session."""
+
+    def request() -> tuple[int, Message, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", server.listeners[0].port, timeout=60)
+        try:
+            body = json.dumps({"user": user, "password": "secret"}) if user else None
+            connection.request(method, "/api/v1/session", body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            connection.close()
+
+    return await trio.to_thread.run_sync(request)
+
+
+async def by_cookie(
+    server: Server, cookie: str, user_name: str | None = None, password: bytes | None = None, origin: str | None = ""
+) -> tuple[Peer, int]:
+    """A Client over the WebSocket of a page, and the Reason Code of its CONNACK."""
+    here = f"127.0.0.1:{server.listeners[0].port}"
+    headers = {"Cookie": cookie} if origin is None else {"Cookie": cookie, "Origin": origin or f"http://{here}"}
+    STREAMS.append(await trio.open_tcp_stream("127.0.0.1", server.listeners[0].port))
+    stream = WebSocketStream(STREAMS[-1], f"ws://{here}/mqtt", headers=headers)
+    await stream.open()
+    peer = Peer(stream, MQTT_5_0)
+    await peer.send(Connect("", MQTT_5_0, True, 0, user_name, password))
+    connack = await peer.expect(Connack)
+    return peer, connack.reason
+
+
+async def test_mqtt_by_the_cookie_of_a_log_in(tmp_path: Path) -> None:
+    async with locked(tmp_path) as server:
+        cookie, csrf = await log_in(server, "ann")
+        other, _ = await log_in(server, "ben")
+        ann, reason = await by_cookie(server, cookie)
+        assert reason == 0
+        ben, reason = await by_cookie(server, other)
+        assert reason == 0
+        assert {session.principal for session in server.broker.sessions.values()} == {"user:ann", "user:ben"}
+        port = server.listeners[0].port
+        for name, cookies, origin in (
+            ("a cookie of nobody", "triomq_session=x", ""),
+            ("no Origin", cookie, None),
+            ("a page of this machine, by another port", cookie, f"http://127.0.0.1:{port - 1}"),
+            ("a page of this machine, by another name", cookie, f"http://localhost:{port}"),
+        ):
+            assert (await by_cookie(server, cookies, origin=origin))[1] == ReasonCode.NOT_AUTHORIZED, name
+        wrong = ReasonCode.BAD_USER_NAME_OR_PASSWORD
+        assert (await by_cookie(server, cookie, "ann"))[1] == wrong, "who gives a name has to prove it"
+        assert (await by_cookie(server, cookie, "ben", b"guess"))[1] == wrong
+        assert (await by_cookie(server, cookie, None, b""))[1] == wrong
+        status, _, _ = await ask(server, "DELETE", {"Cookie": cookie, "X-CSRF-Token": csrf})
+        assert status == 204
+        assert (await ann.expect(Disconnect)).reason == ReasonCode.NOT_AUTHORIZED
+        assert (await by_cookie(server, cookie))[1] == ReasonCode.NOT_AUTHORIZED
+        await ben.quiet()
+
+
+async def test_a_reload_ends_the_log_ins_of_users_who_are_gone(tmp_path: Path) -> None:
+    async with locked(tmp_path) as server:
+        ann, ben = [await log_in(server, user) for user in ("ann", "ben")]
+        stays, _ = await by_cookie(server, ann[0])
+        goes, _ = await by_cookie(server, ben[0])
+        (tmp_path / "users").write_text(f"ann:{ANN}\n")
+        await server.reload(server.config)
+        assert (await goes.expect(Disconnect)).reason == ReasonCode.NOT_AUTHORIZED
+        assert (await by_cookie(server, ben[0]))[1] == ReasonCode.NOT_AUTHORIZED
+        status, _, body = await ask(server, "GET", {"Cookie": ben[0]})
+        assert (status, json.loads(body)["user"]) == (200, None)
+        await stays.quiet()
+        without = server.config.model_copy(update={"web": WebConfig()})
+        await server.reload(without)
+        assert (await stays.expect(Disconnect)).reason == ReasonCode.NOT_AUTHORIZED, "[web] names nobody any more"

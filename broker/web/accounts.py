@@ -3,6 +3,9 @@
 A log-in is judged by the broker's own Authenticator, as a CONNECT would be; which role it gives stands in `[web]` and
 is asked anew with each request. Whoever fails too often, by address or user name, is not asked any more for a while.
 
+A log-in is good for MQTT too, over a WebSocket of our own page (`broker.auth.log_ins`): these are the LogIns that are
+asked. When somebody logs out, `ended` is told of the user.
+
 A browser sends the cookie along with requests that other pages make. So with it every request that changes something
 needs the header field X-CSRF-Token, which only our own page can know; and one without a bearer token may come from no
 other page than our own at all. Whoever proves nothing has rights from this machine only under a name of this machine:
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from broker.auth.failures import Failures
+from broker.auth.log_ins import Known
 from broker.core.grants import Grant
 from broker.core.ports import Peer, Refusal
 from broker.packets.reasons import ReasonCode
@@ -62,12 +66,14 @@ class Denied(Exception):
 
 
 class LogIn:
-    """Somebody has logged in. Times are those of the clock."""
+    """Somebody has logged in, by a proof of this `method`, which gave these `roles`. Times are those of the clock."""
 
-    __slots__ = ("csrf", "ends_at", "used_at", "user")
+    __slots__ = ("csrf", "ends_at", "method", "roles", "used_at", "user")
 
-    def __init__(self, user: str, now: float, ends_at: float) -> None:
+    def __init__(self, user: str, now: float, ends_at: float, method: str, roles: tuple[str, ...]) -> None:
         self.user = user
+        self.method = method
+        self.roles = roles
         self.csrf = secrets.token_urlsafe(24)
         self.used_at = now
         self.ends_at = ends_at
@@ -100,9 +106,11 @@ class Accounts:
         settings: Settings,
         authenticator: Callable[[], Authenticator],
         clock: Callable[[], float] = trio.current_time,
+        ended: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
         self.failures = Failures()
+        self._ended = ended
         self._authenticator = authenticator
         self._clock = clock
         self._log_ins: OrderedDict[bytes, LogIn] = OrderedDict()  # by digest: the table is no list of cookies
@@ -165,14 +173,39 @@ class Accounts:
         secret = secrets.token_urlsafe(32)
         while len(self._log_ins) >= SESSIONS:
             self._log_ins.popitem(last=False)
-        log_in = LogIn(name, now, min(now + LONGEST, answer.expires_at))
+        log_in = LogIn(name, now, min(now + LONGEST, answer.expires_at), answer.method, answer.roles)
         self._log_ins[_digest(secret)] = log_in
         return secret, Who(name, self.settings.users[name], log_in)
 
     def log_out(self, headers: Mapping[str, str]) -> None:
         """Forget the log-in of this request."""
         for secret in _cookies(headers):
-            self._log_ins.pop(_digest(secret), None)
+            log_in = self._log_ins.pop(_digest(secret), None)
+            if log_in is not None and self._ended is not None:
+                self._ended(log_in.user)
+
+    # -- For MQTT
+
+    def known(self, headers: Mapping[str, str]) -> Known | None:
+        """See `LogIns`."""
+        log_in = self._by_cookie(headers)
+        if log_in is None or not self._may(log_in):
+            return None
+        return Known(log_in.user, log_in.roles, log_in.ends_at - self._clock())
+
+    def stands(self, user_name: str) -> bool:
+        """See `LogIns`."""
+        now = self._clock()
+        return any(
+            log_in.user == user_name and self._may(log_in) and not self._is_over(log_in, now)
+            for log_in in self._log_ins.values()
+        )
+
+    def keep(self, is_there: Callable[[str, str], bool]) -> None:
+        """See `LogIns`."""
+        for key, log_in in list(self._log_ins.items()):
+            if not is_there(log_in.method, log_in.user):
+                del self._log_ins[key]
 
     # -- Parts
 
@@ -206,13 +239,20 @@ class Accounts:
             log_in = self._log_ins.get(key)
             if log_in is None:
                 continue
-            if now >= log_in.ends_at or now - log_in.used_at >= self.settings.session_idle:
+            if self._is_over(log_in, now):
                 del self._log_ins[key]
                 continue
             log_in.used_at = now
             self._log_ins.move_to_end(key)
             return log_in
         return None
+
+    def _is_over(self, log_in: LogIn, now: float) -> bool:
+        return now >= log_in.ends_at or now - log_in.used_at >= self.settings.session_idle
+
+    def _may(self, log_in: LogIn) -> bool:
+        """Whether `[web]` still gives this user a role."""
+        return self.settings.users.get(log_in.user, NONE) != NONE
 
     def _anonymous(self, caller: Caller) -> str:
         role = self.settings.anonymous

@@ -54,10 +54,10 @@ ABSENT: Final = (
 class Site:
     """The parts, and what they share. `files` are those of the dashboard; without any there is the plain page."""
 
-    def __init__(self, system: System, settings: Settings, files: Mapping[str, File]) -> None:
+    def __init__(self, system: System, settings: Settings, files: Mapping[str, File], accounts: Accounts) -> None:
         self.system = system
         self.settings = settings
-        self.accounts = Accounts(settings, lambda: system.broker.authenticator)
+        self.accounts = accounts
         self.files = files if settings.dashboard else {}
         self._note = ABSENT if settings.dashboard and not files else ""
         self._metrics = Metrics(system)
@@ -115,10 +115,14 @@ def build(
     bans: Bans | None = None,
     history: History | None = None,
     files: Mapping[str, File] | None = None,
+    accounts: Accounts | None = None,
 ) -> AsgiApp:
     """The ASGI application. `files` are those of the installation, unless given; without `bans` none are in force, and
-    without a `history` that somebody runs it is empty."""
-    site = Site(system, settings, read_files() if files is None and settings.dashboard else files or {})
+    without a `history` that somebody runs it is empty. Without `accounts` it has its own."""
+    found = read_files() if files is None and settings.dashboard else files or {}
+    if accounts is None:
+        accounts = Accounts(settings, lambda: system.broker.authenticator)
+    site = Site(system, settings, found, accounts)
     routes = site.routes()
     if settings.api:
         routes += Api(system, site.accounts, bans or Bans(system.broker), history or History(system)).routes()

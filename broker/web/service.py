@@ -6,6 +6,7 @@ asks over HTTP never does it, and where it is done MQTT goes on meanwhile.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,6 +19,7 @@ from broker.web.lag import LoopLag
 
 if TYPE_CHECKING:
     from broker.transport.http import HttpLine
+    from broker.web.accounts import Accounts
     from broker.web.bridge import HttpConnection
     from broker.web.exchange import AsgiApp, Receive, Scope, Send
     from broker.web.settings import Settings
@@ -34,6 +36,8 @@ class Web:
         self.bans = Bans(system.broker)
         self.history = History(system)
         self._nursery = nursery
+        self._accounts: Accounts | None = None
+        self._making = Lock()  # of the accounts, which a thread and the broker may ask for
         self.bridge = system.bridge = Bridge(self._answer, nursery)
         self._app: AsgiApp | None = None
         self._loaded = trio.Event()
@@ -46,6 +50,17 @@ class Web:
 
     def __call__(self, line: HttpLine) -> HttpConnection:
         return self.bridge(line)
+
+    @property
+    def accounts(self) -> Accounts:
+        """Who has logged in."""
+        with self._making:
+            if self._accounts is None:
+                from broker.web.accounts import Accounts  # what it needs is not imported where nobody asks
+
+                broker, ended = self.system.broker, self.system.logged_out
+                self._accounts = Accounts(self.settings, lambda: broker.authenticator, ended=ended)
+        return self._accounts
 
     def stop(self) -> None:
         """The broker ends: connections between two requests end now, the others when they are answered."""
@@ -70,4 +85,4 @@ class Web:
     def _build(self) -> AsgiApp:
         from broker.web.app import build  # Starlette and all that; on a thread
 
-        return build(self.system, self.settings, self.bans, self.history)
+        return build(self.system, self.settings, self.bans, self.history, accounts=self.accounts)

@@ -31,7 +31,7 @@ class System:
     `settle` is to be called after everything that may have given Clients something, with the time of the core.
     `names` are those of listeners, by URL. `store` says how the data folder fares: state, durability, path, free_bytes.
     `reload` reads the configuration anew and tells what has changed, or raises ReloadRefused. `effective` tells each
-    setting in force as (value, source), without secrets.
+    setting in force as (value, source), without secrets. `logged_out` hears of each user who logs out.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class System:
         store: Callable[[], dict[str, object] | None] | None = None,
         reload: Callable[[], Awaitable[Sequence[str]]] | None = None,
         effective: Callable[[], Mapping[str, tuple[object, str]]] | None = None,
+        logged_out: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.broker = broker
@@ -55,6 +56,7 @@ class System:
         self.store = store
         self.reload = reload
         self.effective = effective
+        self.logged_out = logged_out
         self.clock = clock
         self.started = clock()
         self.bridge: Bridge | None = None

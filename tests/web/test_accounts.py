@@ -19,6 +19,8 @@ from broker.web.settings import Settings, Token
 from tests.web.lines import MemoryLine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.core.ports import Authenticator, Peer
     from broker.packets.types import Connect
 
@@ -38,7 +40,9 @@ class Passwords:
         self.asked.append((connect.user_name, peer.address))
         await trio.sleep(self.seconds)
         if connect.password == b"right":
-            return Grant(principal=f"user:{connect.user_name}")
+            grant = Grant(principal=f"user:{connect.user_name}")
+            grant.method, grant.roles = "password", ("floor",)
+            return grant
         return Refusal(self.reason)
 
 
@@ -52,13 +56,15 @@ def caller(
 REMOTE = caller("example.org", "192.0.2.1:4711", loopback=False)
 
 
-def accounts(authenticator: Authenticator | None = None, **settings: object) -> Accounts:
+def accounts(
+    authenticator: Authenticator | None = None, ended: Callable[[str], None] | None = None, **settings: object
+) -> Accounts:
     wanted = Settings(users=USERS, tokens=TOKENS)
     for name, value in settings.items():
         assert hasattr(wanted, name)
         setattr(wanted, name, value)
     judge = authenticator or Passwords()
-    return Accounts(wanted, lambda: judge)
+    return Accounts(wanted, lambda: judge, ended=ended)
 
 
 def status_of(found: Accounts, who: Caller, method: str = "GET", **headers: str) -> int:
@@ -190,6 +196,47 @@ async def test_a_log_in_ends_unused_and_after_a_week(autojump_clock: trio.testin
         await trio.sleep(3600)
         hours += 1
     assert hours == LONGEST / 3600
+
+
+async def test_a_log_in_is_known_to_mqtt(autojump_clock: trio.testing.MockClock) -> None:
+    over: list[str] = []
+    found = accounts(ended=over.append)
+    secret, _ = await found.log_in(REMOTE, "ben", "right")
+    headers = {"cookie": f"{COOKIE}=planted; {COOKIE}={secret}"}
+    known = found.known(headers)
+    assert known is not None
+    assert (known.user_name, known.roles, known.left) == ("ben", ("floor",), LONGEST)
+    assert found.known({"cookie": f"{COOKIE}=planted"}) is None
+    assert found.known({}) is None
+    assert [found.stands(name) for name in ("ben", "ann")] == [True, False]
+    found.settings.users = {}
+    assert found.known(headers) is None, "[web] gives the user no role any more"
+    assert not found.stands("ben")
+    found.settings.users = USERS
+    await trio.sleep(3600)
+    known = found.known(headers)
+    assert known is not None
+    assert known.left == LONGEST - 3600
+    await trio.sleep(12 * 3600)
+    assert not found.stands("ben")
+    assert found.known(headers) is None, "it was not used"
+    assert over == []
+    secret, _ = await found.log_in(REMOTE, "ann", "right")
+    found.log_out({"cookie": f"{COOKIE}=planted"})
+    assert over == []
+    found.log_out({"cookie": f"{COOKIE}={secret}"})
+    assert over == ["ann"]
+    assert not found.stands("ann")
+
+
+async def test_log_ins_of_users_who_are_gone_end() -> None:
+    found = accounts()
+    for user in ("ann", "ben", "cleo"):
+        await found.log_in(REMOTE, user, "right")
+    found.keep(lambda method, user: (method, user) != ("password", "ben"))
+    assert [found.stands(user) for user in ("ann", "ben", "cleo")] == [True, False, True]
+    found.keep(lambda method, user: method != "password")
+    assert len(found) == 0
 
 
 @pytest.mark.parametrize(
