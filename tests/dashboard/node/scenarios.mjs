@@ -357,6 +357,9 @@ export const locked = {
     await dialog.getByRole("button", { name: "Log in" }).click();
     await sees(page.locator("header"), /MQTT connected API ready ann \(admin\)/);
     await sees(page.locator("table"), /triomq-dashboard-\w+ ann/);
+    await page.reload(); // the cookie is good for MQTT too
+    await sees(page.locator("header"), /MQTT connected API ready ann \(admin\)/);
+    await sees(page.locator("table"), /triomq-dashboard-\w+ ann/);
 
     await page.getByRole("button", { name: "Log out" }).click();
     await sees(page.locator("header"), /MQTT refused: not authorized API log in/);

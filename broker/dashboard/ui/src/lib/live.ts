@@ -99,7 +99,8 @@ export class Live {
     return this.link.state === "connected";
   }
 
-  /** Connect, and again whenever the connection is lost; refused credentials end it. */
+  /** Connect, and again whenever the connection is lost; refused credentials end it. Without a user the cookie of a
+   * log-in says who it is, where there is one. */
   connect(url: string, user: string | null, password: string | null): void {
     this.#client?.end(true);
     this.#tell("connecting", "");
