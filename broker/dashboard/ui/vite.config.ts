@@ -22,5 +22,7 @@ export default defineConfig({
   test: {
     include: ["src/**/*.test.ts"],
     environment: "node",
+    pool: "threads", // without a process for each file
+    isolate: false,
   },
 });

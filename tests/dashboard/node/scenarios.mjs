@@ -4,12 +4,11 @@
 // MQTT alone, and `locked` for one that lets in user `ann` with the password `secret`, and nobody else.
 
 import assert from "node:assert/strict";
-
-const SECONDS = 1000;
+import { LONGEST_STEP } from "./stage.mjs";
 
 /** Wait until `read` gives what `wanted` accepts, and return it. */
-export async function until(read, wanted, what, timeout = 10 * SECONDS) {
-  const end = Date.now() + timeout;
+export async function until(read, wanted, what) {
+  const end = Date.now() + LONGEST_STEP;
   for (;;) {
     const seen = await read();
     if (wanted(seen)) return seen;
@@ -21,9 +20,11 @@ export async function until(read, wanted, what, timeout = 10 * SECONDS) {
 const sees = (locator, pattern, what = String(pattern)) =>
   until(() => locator.innerText().catch(() => ""), (text) => pattern.test(text.replace(/\s+/g, " ")), what);
 
+/** Subscribe, and wait until the broker has granted it: what is published before is not heard. */
 async function subscribe(page, filter) {
   await page.getByLabel("Topic Filter to subscribe to").fill(filter);
   await page.getByRole("button", { name: "Subscribe", exact: true }).click();
+  await page.locator(".chip:not([aria-busy=true])").filter({ hasText: filter }).waitFor();
 }
 
 const row = (page, name) => page.getByRole("treeitem").filter({ hasText: name }).first();
@@ -213,14 +214,13 @@ export const scenarios = {
 
     // Scrolled, the first row in view stays where it is while others come before it.
     await page.getByRole("tree").evaluate((tree) => (tree.scrollTop = 22 * 20));
-    await page.waitForTimeout(300);
     const first = () => page.getByRole("tree").evaluate((tree) => {
       const edge = tree.getBoundingClientRect().top;
       const rows = [...tree.querySelectorAll("[role=treeitem]")];
       const row = rows.find((each) => each.getBoundingClientRect().top >= edge - 1);
-      return [row.querySelector(".name").textContent, Math.round(row.getBoundingClientRect().top - edge)];
+      return [row?.querySelector(".name").textContent, Math.round(row?.getBoundingClientRect().top - edge)];
     });
-    const was = await first();
+    const was = await until(first, ([, offset]) => offset < 22, "rows are drawn where it was scrolled to");
     for (let number = 5; number < 15; number += 1) await publish(`${root}/a${number}`, "x");
     await sees(page.locator(".head"), /65 topics/);
     await page.waitForTimeout(600);

@@ -9,6 +9,7 @@ import { app } from "./state.svelte";
 interface Subscribed {
   filter: string;
   mistake: string | null;
+  waiting: boolean; // for what the broker says to it
 }
 
 class Topics {
@@ -37,10 +38,12 @@ class Topics {
 
     const watching = app.live.watch(filter, this.#hear);
     this.#watching.set(filter, watching);
-    this.filters.push({ filter, mistake: null });
+    this.filters.push({ filter, mistake: null, waiting: true });
     void watching.granted.then((code) => {
       const entry = this.filters.find((each) => each.filter === filter);
-      if (code >= 0x80 && entry !== undefined) entry.mistake = reasonText(code);
+      if (entry === undefined) return;
+      entry.waiting = false;
+      if (code >= 0x80) entry.mistake = reasonText(code);
     });
     this.#remember();
     return null;
