@@ -326,6 +326,8 @@ class Broker:
         plan = self.subscriptions.plan(message.topic)
         if message.qos == 2 and self.journal is not None:
             hold_back(self.journal, message, plan, source, now)
+        plan.messages += 1
+        plan.last = now
         no_local = plan.no_local
         for delivery in plan.deliveries:
             session = delivery.session
@@ -572,7 +574,7 @@ class Broker:
         if not message.payload_bytes or message.expires_at <= now:
             self.retained.remove(message.topic)  # [MQTT-3.3.1-6]; what expires at once replaces too [MQTT-3.3.1-5]
             return True
-        if not self.retained.set(message, None if source is None else source.author()):
+        if not self.retained.set(message, None if source is None else source.author(), now):
             return False
         if message.expires_at != NEVER:
             self.remember(message.expires_at, RETAINED_EXPIRY, message)

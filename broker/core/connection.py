@@ -27,6 +27,7 @@ from broker.core.limits import DROP_NEWEST
 from broker.core.message import from_publish
 from broker.core.outbox import Outbox
 from broker.core.refusals import refusal, with_reason_string
+from broker.core.stats import Traffic
 from broker.core.subscribing import subscribe, unsubscribe
 from broker.core.subscriptions import ACCEPTED, NOBODY, REFUSED
 from broker.packets.codes import REASONS_FROM_SERVER
@@ -89,7 +90,8 @@ class Connection:
         self.limits = limits
         self.stats = broker.stats.transport(peer.transport)
         self.decoder = Decoder(broker.decoder_limits(limits))
-        self.outbox = Outbox(broker.dirty, self.stats, limits.outbox_soft_bytes, limits.outbox_hard_bytes)
+        self.traffic = Traffic()
+        self.outbox = Outbox(broker.dirty, self.stats, self.traffic, limits.outbox_soft_bytes, limits.outbox_hard_bytes)
         self.state = AWAITING_CONNECT
         self.version = 0
         self.grant = Grant()
@@ -108,6 +110,7 @@ class Connection:
         self.maximum_packet_size = 0  # what the Client can take; 0 = anything
         self.problem_information = True
         self.session_expiry_interval = 0  # as in CONNECT
+        self.clean_start = False
         self.simple = True  # a QoS 0 message needs no look at aliases, packet size or backlog
         self.backlog: Backlog | None = None
         # Acknowledgements that wait for the Store: position, bytes, 1 where the send quota waits for it, received at.
@@ -150,7 +153,9 @@ class Connection:
         if self.state == ENDED:
             return
         stats = self.stats
+        traffic = self.traffic
         stats.bytes_received += len(data)
+        traffic.bytes_received += len(data)
         decoder = self.decoder
         try:
             while True:
@@ -159,6 +164,7 @@ class Connection:
                 if packets:
                     self.last_received = now
                     stats.messages_received += len(packets)
+                    traffic.messages_received += len(packets)
                     if self.tap is not None:
                         self.tap.came(packets, now)
                     for packet in packets:
@@ -266,6 +272,7 @@ class Connection:
             if will.topic.startswith("$SYS/"):
                 self.refuse(ReasonCode.NOT_AUTHORIZED, "no Client publishes into $SYS", now)
                 return
+        self.clean_start = connect.clean_start
         self.connect = connect
         self.state = AUTHENTICATING
         ask(self, connect, now)

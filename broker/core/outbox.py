@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from broker.core.flight import Tap
-    from broker.core.stats import TransportStats
+    from broker.core.stats import Traffic, TransportStats
 
 # PUBLISH packets of an outbox are counted by QoS in one number, which costs no more than counting them all.
 ONE: Final = 1 << 21
@@ -27,6 +27,9 @@ class Sink(Protocol):
     """Who carries an outbox's bytes away: the transport's link."""
 
     def flush(self) -> None: ...
+
+    def measure(self, now: float) -> None:
+        """Have Traffic's `round_trip` taken anew, where the transport can."""
 
 
 class Outbox:
@@ -57,9 +60,10 @@ class Outbox:
         "stats",
         "taken",
         "tap",
+        "traffic",
     )
 
-    def __init__(self, dirty_list: list[Outbox], stats: TransportStats, soft: int, hard: int) -> None:
+    def __init__(self, dirty_list: list[Outbox], stats: TransportStats, traffic: Traffic, soft: int, hard: int) -> None:
         self.parts: list[bytes] = []
         self.size = 0
         self.taken = 0
@@ -68,6 +72,7 @@ class Outbox:
         self.dirty = False
         self.dirty_list = dirty_list
         self.stats = stats
+        self.traffic = traffic
         self.sink: Sink | None = None
         self.tap: Tap | None = None  # of a Client that is watched
         self.messages = 0
@@ -147,8 +152,11 @@ class Outbox:
             counted = self._part(len(data) / (self.size - self.taken))
         self.taken += len(data)
         stats = self.stats
+        traffic = self.traffic
         stats.bytes_sent += len(data)
+        traffic.bytes_sent += len(data)
         stats.messages_sent += self.messages
+        traffic.messages_sent += self.messages
         stats.publish_bytes_sent += self.publish_bytes
         self.messages = self.publish_bytes = 0
         self.hand = counted
@@ -156,10 +164,12 @@ class Outbox:
             self._take_late(counted)
         elif counted < ONE:
             stats.publish_sent += counted
+            traffic.messages_sent += counted
             stats.latency.fresh_0 += counted
         else:
             zero, one, two = counted & LANE, counted >> 21 & LANE, counted >> 42
             stats.publish_sent += zero + one + two
+            traffic.messages_sent += zero + one + two
             latency = stats.latency
             latency.fresh_0 += zero
             latency.fresh_1 += one
@@ -182,6 +192,7 @@ class Outbox:
         zero, one, two = counted & LANE, counted >> 21 & LANE, counted >> 42
         stats = self.stats
         stats.publish_sent += zero + one + two + self.late
+        self.traffic.messages_sent += zero + one + two + self.late
         self.late = 0
         if self.since:
             self.held = True

@@ -25,9 +25,13 @@ WRITTEN_DOWN: Final = 4096  # changes of the past that are still known
 
 
 class Plan:
-    """Who gets the messages of one Topic Name. `seen` counts the changes that it takes into account."""
+    """Who gets the messages of one Topic Name. `seen` counts the changes that it takes into account.
 
-    __slots__ = ("deliveries", "groups", "no_local", "place", "seen")
+    `messages` is how many it has routed and `last` when, in monotonic seconds: a plan that is made anew goes on from
+    the one before, as long as that is remembered.
+    """
+
+    __slots__ = ("deliveries", "groups", "last", "messages", "no_local", "place", "seen")
 
     def __init__(self, deliveries: list[Delivery], groups: list[ShareGroup], no_local: bool) -> None:
         self.deliveries = deliveries
@@ -35,6 +39,8 @@ class Plan:
         self.no_local = no_local
         self.seen = 0
         self.place = 0  # in the ring
+        self.messages = 0
+        self.last = 0.0
 
 
 class Plans:
@@ -67,6 +73,7 @@ class Plans:
         count = len(plan.deliveries)
         before = self._plans.get(topic)
         if before is not None:
+            plan.messages = before.messages
             self._drop(topic, before)
         most = self.size * DELIVERIES_A_PLAN
         while self._plans and (len(self._plans) >= self.size or self.deliveries + count > most):
@@ -79,6 +86,10 @@ class Plans:
             self._ring.append(topic)
         self._plans[topic] = plan
         self.deliveries += count
+
+    def remembered(self) -> list[tuple[str, Plan]]:
+        """(Topic Name, plan) of each."""
+        return list(self._plans.items())
 
     def changed(self, topic_filter: str) -> None:
         """A subscription with this filter has come, gone, or become another."""

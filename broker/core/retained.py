@@ -9,6 +9,7 @@ behind the reader comes to the subscriber as a live message and one removed ahea
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from broker.core.journal import RetainedRow
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 STRETCH = 64  # nodes visited between two answers of `read` (a guess)
+UNKNOWN = math.inf  # of when a message came, where a Store has kept it from before
 LEVEL_BYTES = 272  # of memory that a level of a topic takes where it holds no message itself (measured)
 
 
@@ -39,13 +41,14 @@ class Author:
 
 
 class TopicNode:
-    __slots__ = ("author", "children", "message", "row")
+    __slots__ = ("author", "children", "message", "row", "since")
 
     def __init__(self) -> None:
         self.children: dict[str, TopicNode] = {}
         self.message: ApplicationMessage | None = None
         self.author: Author | None = None  # of the message; None where it is not known, or the Server itself
         self.row: RetainedRow | None = None  # where a Store keeps it
+        self.since = UNKNOWN  # monotonic seconds: when the message came
 
 
 class RetainedMessages:
@@ -65,7 +68,7 @@ class RetainedMessages:
         self.maximum_messages = maximum_messages
         self.maximum_bytes = maximum_bytes
 
-    def set(self, message: ApplicationMessage, author: Author | None = None) -> bool:
+    def set(self, message: ApplicationMessage, author: Author | None = None, now: float = UNKNOWN) -> bool:
         """Keep `message` in place of an older one of its topic [MQTT-3.3.1-5].
 
         False where a bound forbids it: then the older one goes too, for it is no longer true.
@@ -84,6 +87,7 @@ class RetainedMessages:
         node = self._place(message.topic)
         node.message = message
         node.author = author
+        node.since = now
         self.bytes += message.size
         if old is None:
             self.count += 1
@@ -106,6 +110,7 @@ class RetainedMessages:
         node.message = message
         node.author = row.author
         node.row = row
+        node.since = UNKNOWN
         self.bytes += message.size
         self.count += 1
 
@@ -231,6 +236,11 @@ class RetainedMessages:
                     yield None
                 if node.children:
                     stack.append(iter(list(node.children.values())))
+
+    def since(self, topic: str) -> float:
+        """When the message of that topic came, in monotonic seconds, or UNKNOWN."""
+        node = self._find(topic)
+        return node.since if node is not None else UNKNOWN
 
     def _find(self, topic: str) -> TopicNode | None:
         node = self._dollar_root if topic.startswith("$") else self._root

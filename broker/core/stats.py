@@ -9,6 +9,19 @@ from __future__ import annotations
 from broker.core.latency import Histogram, Latency
 
 
+class Traffic:
+    """What has come and gone over one Network Connection, as TransportStats count it."""
+
+    __slots__ = ("bytes_received", "bytes_sent", "messages_received", "messages_sent", "round_trip")
+
+    def __init__(self) -> None:
+        self.messages_received = 0
+        self.messages_sent = 0  # PUBLISH packets too
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.round_trip = -1.0  # seconds that the last WebSocket Ping and its Pong took; below 0 where there was none
+
+
 class TransportStats:
     """What has come and gone over one kind of transport ("tcp", "ws", ...). Bytes are MQTT bytes, without framing."""
 

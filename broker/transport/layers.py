@@ -8,6 +8,7 @@ gives.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from broker.core.connection import CONNECTED
@@ -47,6 +48,7 @@ HTTP: Final = "http"
 AUTO: Final = "auto"
 
 TAKE_BYTES: Final = 256 * 1024  # taken from an outbox at once, so that a short write keeps little
+MEASURED: Final = 5.0  # seconds from one Ping to the next that is sent for its round trip alone
 TLS_HANDSHAKE: Final = 0x16
 
 _FIRST_LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -84,6 +86,8 @@ class Layers:
         self._frames: FrameDecoder | None = None
         self._deflater: Deflater | None = None
         self._pongs = 0  # of them, those that were looked at
+        self._pinged_at = -math.inf  # when the last Ping was sent
+        self._unanswered = False  # its Pong has not come
         self._eof = False
         self._control = bytearray()  # goes out as it is
         self._offered = tls  # where the first byte has not told yet whether the peer wants it
@@ -347,6 +351,9 @@ class Layers:
             connection.receive(payload, now)
         if frames.pongs_received != self._pongs:
             self._pongs = frames.pongs_received
+            if self._unanswered:
+                self._unanswered = False
+                connection.traffic.round_trip = now - self._pinged_at
             if self.limits.keep_alive == LENIENT:
                 connection.last_received = now
         # What is compressed can be a thousand times as large: no more of it comes out than the Connection can handle.
@@ -365,10 +372,17 @@ class Layers:
 
     # -- Out
 
-    def ping(self) -> None:
+    def ping(self, now: float) -> None:
         """Keep a silent WebSocket alive through proxies that cut idle sockets."""
+        self._pinged_at = now
+        self._unanswered = True
         self._control += ping_frame()
         self.outbox.touch()
+
+    def measure(self, now: float) -> None:
+        """For the outbox: a WebSocket's Pong tells the round trip. Not more often than anybody reads it."""
+        if self.websocket and not self._unanswered and now >= self._pinged_at + MEASURED:
+            self.ping(now)
 
     def say(self, data: bytes) -> None:
         """Bytes of plain HTTP."""

@@ -68,6 +68,11 @@ class Link:
         layers.outbox.sink = self
         layers.door = self
 
+    def measure(self, now: float) -> None:
+        """For the outbox, whose sink this is."""
+        if not self.shut:
+            self.layers.measure(now)
+
     # -- The pump
 
     def readable(self, now: float) -> None:

@@ -481,7 +481,7 @@ class Pump:
             due = idle_since + limits.websocket_ping_interval
             if due <= now:
                 if link.layers.websocket and link.unsent is None and not link.shut:
-                    link.layers.ping()
+                    link.layers.ping(now)
                 due = now + limits.websocket_ping_interval
             self._remember(due, PING, link)
 

@@ -44,6 +44,9 @@ class StreamLink:
         self.dirty.set()
         self.noticed.set()
 
+    def measure(self, now: float) -> None:
+        self.layers.measure(now)
+
     def pause(self) -> None:
         if self.resumed is None:
             self.resumed = trio.Event()
@@ -191,8 +194,8 @@ async def _write(
             with trio.move_on_after(ping if ping > 0 else float("inf")) as idle:
                 await link.dirty.wait()
             if idle.cancelled_caught and layers.websocket and connection.state != AWAITING_CONNECT:
-                layers.ping()
                 pinged = trio.current_time()
+                layers.ping(pinged)
             continue
         unsent = memoryview(data)
         outbox.hold(trio.current_time())
@@ -218,8 +221,8 @@ async def _write(
         outbox.sent()
         watermark.writing.pop(layers, None)
         if lenient and layers.websocket and trio.current_time() - max(connection.last_received, pinged) >= ping:
-            layers.ping()  # its Pong is wanted, whatever we send
             pinged = trio.current_time()
+            layers.ping(pinged)  # its Pong is wanted, whatever we send
         if not connection.ended:
             _drain(layers, settle)
 

@@ -65,6 +65,9 @@ class Inner:
         """For the outbox, whose sink this is."""
         self._came.set()
 
+    def measure(self, now: float) -> None:
+        """For the outbox: there is nobody at the other end."""
+
     async def say(self, packet: ControlPacket) -> None:
         """Send one Control Packet."""
         connection = self.connection

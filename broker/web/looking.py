@@ -19,6 +19,7 @@ from broker.web.slices import Pace, Page, collect, select, select_sorted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from broker.core.plans import Plan
     from broker.core.session import Session
     from broker.core.subscriptions import Subscription
     from broker.web.bans import Bans
@@ -34,8 +35,11 @@ SORTS: Final[dict[str, Callable[[Session], Any]]] = {
     "queue_messages": lambda session: session.queued_messages(),
     "subscriptions": lambda session: len(session.subscriptions),
     "dropped": lambda session: session.dropped + (session.connection.dropped if session.connection is not None else 0),
-    # Not counted for each Client: they have no order by these.
-    **dict.fromkeys(("messages_received", "messages_sent", "rtt_ms"), lambda session: None),
+    "messages_received": lambda session: _traffic(session, "messages_received"),
+    "messages_sent": lambda session: _traffic(session, "messages_sent"),
+    "bytes_received": lambda session: _traffic(session, "bytes_received"),
+    "bytes_sent": lambda session: _traffic(session, "bytes_sent"),
+    "rtt_ms": lambda session: rows.round_trip(session.connection),
 }
 
 
@@ -151,7 +155,9 @@ class Looking:
         if session is None:
             raise missing("There is no such Client.")
         held = list(session.subscriptions.values())
-        said = rows.client(self.system, session, trio.current_time())
+        now = trio.current_time()
+        said = rows.client(self.system, session, now)
+        self._measure(session, now)
         said["subscriptions_list"] = await collect(held, rows.subscription)
         now = trio.current_time()
         flight = self.broker.flights.find(asked.path)
@@ -160,6 +166,13 @@ class Looking:
         said["watched"] = self.broker.flights.watched(asked.path)
         said["will"] = rows.will(session.will) if session.will is not None else None
         return JSONResponse(said)
+
+    def _measure(self, session: Session, now: float) -> None:
+        """For whoever asks again: who is looked at has its round trip measured, busy or not."""
+        connection = session.connection
+        if connection is not None and connection.outbox.sink is not None:
+            connection.outbox.sink.measure(now)
+            self.system.settle(now)
 
     async def explain(self, asked: Asked) -> Response:
         topic = asked.query["topic"]
@@ -211,9 +224,19 @@ class Looking:
             raise Denied(400, "bad_request", "prefix has to be a Topic Name, without + and #.")
         start = f"{prefix}/" if prefix else ""
         now = trio.current_time()
-        levels: dict[str, list[int]] = {}  # level -> topics below it, whether it has a message itself
+        levels: dict[str, _Level] = {}
         visited = 0
         pace = Pace()
+        for topic, plan in self.broker.subscriptions.plans.remembered():
+            if pace.due():
+                await pace.rest()
+            if plan.messages and topic.startswith(start) and (start or not topic.startswith("$")):
+                level, slash, _ = topic.removeprefix(start).partition("/")
+                found = levels.setdefault(level, _Level())
+                if slash:
+                    found.below.add(topic)
+                else:
+                    found.plan = plan
         for message in self.broker.retained.read(f"{start}#"):
             if pace.due():
                 await pace.rest()
@@ -223,21 +246,15 @@ class Looking:
             if visited > MOST_VISITED:
                 raise Denied(422, "too_many", f"There are more than {MOST_VISITED} topics; name a longer prefix.")
             level, slash, _ = message.topic.removeprefix(start).partition("/")
-            counts = levels.setdefault(level, [0, 0])
-            counts[0 if slash else 1] += 1
+            found = levels.setdefault(level, _Level())
+            if slash:
+                found.below.add(message.topic)
+            else:
+                found.retained = True
         page = page_of(asked.query)
         names = sorted(levels)[page.offset : page.offset + page.limit]
-        items = [
-            {
-                "level": name,
-                "topic": f"{start}{name}" if levels[name][1] else None,
-                "children": levels[name][0],
-                "retained": bool(levels[name][1]),
-                "messages": None,
-                "last": None,
-            }
-            for name in names
-        ]
+        wall = self.system.clock() - now
+        items = [levels[name].row(name, start, wall) for name in names]
         return as_list(len(levels), page, items)
 
     async def list_bans(self, asked: Asked) -> Response:
@@ -256,6 +273,30 @@ class Looking:
             raise Denied(503, "unavailable", "This broker does not tell its configuration.")
         settings = self.system.effective()
         return JSONResponse({name: {"value": value, "source": source} for name, (value, source) in settings.items()})
+
+
+class _Level:
+    """What there is of one level of topics: the topic that ends here, and those below."""
+
+    def __init__(self) -> None:
+        self.below: set[str] = set()
+        self.plan: Plan | None = None
+        self.retained = False
+
+    def row(self, name: str, start: str, wall: float) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "level": name,
+            "topic": f"{start}{name}" if self.retained or plan is not None else None,
+            "children": len(self.below),
+            "retained": self.retained,
+            "messages": plan.messages if plan is not None else None,
+            "last": round(wall + plan.last, 3) if plan is not None else None,
+        }
+
+
+def _traffic(session: Session, name: str) -> int | None:
+    return getattr(session.connection.traffic, name) if session.connection is not None else None
 
 
 def _held_by(sessions: list[Session]) -> Iterator[Subscription | None]:

@@ -35,6 +35,7 @@ def client(system: System, session: Session, now: float) -> dict[str, Any]:
     connection = session.connection
     there = connection is not None and connection.state == CONNECTED
     subscriptions = session.subscriptions
+    traffic = connection.traffic if connection is not None else None
     return {
         "client_identifier": session.client_identifier,
         "connected": there,
@@ -44,7 +45,7 @@ def client(system: System, session: Session, now: float) -> dict[str, Any]:
         "listener": _listener(system, connection) if connection is not None else None,
         "version": _VERSIONS.get(connection.version) if connection is not None else None,
         "keep_alive_s": _keep_alive(connection) if connection is not None else None,
-        "clean_start": None,
+        "clean_start": connection.clean_start if connection is not None else None,
         "session_expiry_s": session.expiry_interval if session.expiry_interval != FOR_EVER else None,
         "connected_since": _wall(system, connection.accepted_at, now) if connection is not None else None,
         "disconnected_since": _wall(system, session.away_since, now) if connection is None else None,
@@ -52,14 +53,20 @@ def client(system: System, session: Session, now: float) -> dict[str, Any]:
         "inflight": len(session.outgoing.unacknowledged) + len(session.outgoing.released),
         "queue_messages": session.queued_messages(),
         "queue_bytes": session.pending_bytes,
-        "messages_received": None,
-        "messages_sent": None,
-        "bytes_received": None,
-        "bytes_sent": None,
+        "messages_received": traffic.messages_received if traffic is not None else None,
+        "messages_sent": traffic.messages_sent if traffic is not None else None,
+        "bytes_received": traffic.bytes_received if traffic is not None else None,
+        "bytes_sent": traffic.bytes_sent if traffic is not None else None,
         "outbox_bytes": connection.outbox.size if connection is not None else 0,
         "dropped": session.dropped + (connection.dropped if connection is not None else 0),
-        "rtt_ms": None,
+        "rtt_ms": round_trip(connection),
     }
+
+
+def round_trip(connection: Connection | None) -> float | None:
+    """Milliseconds that the last WebSocket Ping and its Pong took."""
+    seconds = connection.traffic.round_trip if connection is not None else -1.0
+    return round(seconds * 1000, 3) if seconds >= 0 else None
 
 
 def user_of(session: Session) -> str | None:
@@ -78,7 +85,6 @@ def subscription(held: Subscription) -> dict[str, Any]:
         "qos": held.maximum_qos,
         "no_local": held.no_local,
         "retain_as_published": held.retain_as_published,
-        "retain_handling": None,
         "subscription_identifier": held.identifier or None,
     }
 
@@ -133,7 +139,7 @@ def retained(system: System, message: ApplicationMessage, now: float, most: int 
         "bytes": len(payload),
         "payload_base64": base64.b64encode(payload[:most]).decode("ascii"),
         "truncated": len(payload) > most,
-        "stored_at": None,
+        "stored_at": _wall(system, system.broker.retained.since(message.topic), now),
         "expires_at": _wall(system, message.expires_at, now) if message.expires_at != NEVER else None,
         "properties": _properties(message.forwarded),
     }

@@ -158,7 +158,6 @@ SCHEMAS: Final[dict[str, Any]] = {
         qos=_WHOLE,
         no_local=_YES,
         retain_as_published=_YES,
-        retain_handling=_or_null(_WHOLE),
         subscription_identifier=_or_null(_WHOLE),
     ),
     "Subscriptions": _page("Subscription"),
@@ -184,7 +183,11 @@ SCHEMAS: Final[dict[str, Any]] = {
         messages=_or_null(_WHOLE),
         last=_or_null(_NUMBER),
     ),
-    "Topics": {**_page("Topic"), "description": "From retained messages; `children` counts the topics below."},
+    "Topics": {
+        **_page("Topic"),
+        "description": "Topics of retained messages, and those that messages have lately gone to, a bounded sample: "
+        "how many `messages` since it is remembered, and when the `last`. `children` counts the topics below.",
+    },
     "Published": _record(reason=_WHOLE, name=_TEXT),
     "Settings": _map(_record(value=_ANY, source=_TEXT)),
     "Reloaded": _record(changes=_list(_TEXT)),

@@ -271,6 +271,9 @@ class Sink:
         self.connection.outbox.take()
         self.connection.outbox.sent()
 
+    def measure(self, now: float) -> None:
+        """For the outbox: nothing here takes time."""
+
 
 class Strict(Grant):
     """May publish below `own/` and subscribe to what has no wildcard."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from broker.core.outbox import Outbox
-from broker.core.stats import TransportStats
+from broker.core.stats import Traffic, TransportStats
 from tests.core.parts import values_of
 
 
 def new() -> tuple[Outbox, list[Outbox], TransportStats]:
     dirty: list[Outbox] = []
     stats = TransportStats()
-    return Outbox(dirty, stats, 100, 1000), dirty, stats
+    return Outbox(dirty, stats, Traffic(), 100, 1000), dirty, stats
 
 
 def counters(stats: TransportStats) -> dict[str, int]:
@@ -49,6 +49,26 @@ def test_what_is_put_leaves_in_order_in_one_piece() -> None:
     assert outbox.size == 3 + 3 + 4 + 2 + 4
     assert outbox.take() == b"onetwohead\x01\x02tail"
     assert outbox.take() == b""
+
+
+def test_a_connection_and_its_transport_count_alike() -> None:
+    outbox, _, stats = new()
+    traffic = outbox.traffic
+    for late in (False, True):
+        outbox.put(b"no PUBLISH")
+        outbox.put_publish(packet(0), 0)
+        outbox.take()
+        outbox.put_publish(packet(1), 0)
+        outbox.put_publish(packet(2), 0)
+        outbox.mark()
+        outbox.put_publish(packet(1), 0)
+        if late:
+            outbox.waited(1.0, 2.0)
+        outbox.take()
+        outbox.hold(3.0)
+    assert (traffic.messages_sent, traffic.bytes_sent) == (10, 100)
+    assert stats.messages_sent + stats.publish_sent == traffic.messages_sent
+    assert stats.bytes_sent == traffic.bytes_sent
 
 
 def test_a_single_part_is_not_copied() -> None:

@@ -96,6 +96,23 @@ def test_the_oldest_gives_way() -> None:
     assert [topic for topic in "abcde" if plans.get(topic) is not None] == ["b", "d", "e"]
 
 
+def test_a_plan_made_anew_goes_on_counting() -> None:
+    plans = Plans(4)
+    remembered(plans, "a", "b", "c", "d")
+    for topic, held in plans.remembered():
+        held.messages = ord(topic)
+    plans.changed("a/b/+")
+    plans.changed("+")  # has looked at two of them, which are forgotten
+    for topic in "abcd":
+        assert plans.get(topic) is None
+        plans.put(topic, plan(1))
+    counts = {topic: held.messages for topic, held in plans.remembered()}
+    assert sorted(counts) == ["a", "b", "c", "d"]
+    kept = [topic for topic in "abcd" if counts[topic]]
+    assert len(kept) == 2
+    assert [counts[topic] for topic in kept] == list(map(ord, kept))
+
+
 def test_a_large_plan_takes_the_room_of_many() -> None:
     plans = Plans(4)
     remembered(plans, "a", "b")

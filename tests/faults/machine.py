@@ -140,6 +140,9 @@ class MemoryWire(Wire):
         if not self.connection.ended:
             self.connection.receive(data, self.machine.now)
 
+    def measure(self, now: float) -> None:
+        """For the outbox: nothing here takes time."""
+
     def flush(self) -> None:
         """The broker's side: take what waits in the outbox."""
         outbox = self.connection.outbox

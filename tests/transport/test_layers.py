@@ -19,7 +19,7 @@ from broker.core.ports import Peer, Refusal
 from broker.packets.encode import encode
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_3_1_1, Connack, Connect, Disconnect, Pingreq
-from broker.transport.layers import AUTO, HTTP, MQTT
+from broker.transport.layers import AUTO, HTTP, MEASURED, MQTT
 from broker.websocket.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame
 from tests.core.parts import limits, new_broker
 from tests.statements import statement
@@ -275,11 +275,36 @@ def test_an_outbox_is_taken_in_pieces(kind: str) -> None:
 def test_a_ping_of_ours_is_a_frame_without_a_payload() -> None:
     wire = Wire(HTTP).upgraded()
     wire.feed(frame(connect()))
-    wire.layers.ping()
+    wire.layers.ping(0.0)
     assert wire.layers.outbox in wire.broker.dirty
     assert frames(wire.out()) == [(PING, b"")]
     assert wire.feed(frame(b"", PONG)) == b""
     assert not wire.connection.ended
+
+
+def test_a_pong_tells_the_round_trip() -> None:
+    wire = Wire(HTTP).upgraded()
+    wire.feed(frame(connect()))
+    traffic = wire.connection.traffic
+    wire.layers.receive(frame(b"", PONG), 1.0)
+    assert traffic.round_trip < 0, "nobody has asked"
+    wire.layers.measure(2.0)
+    wire.layers.measure(9.0)
+    assert frames(wire.out()) == [(PING, b"")], "one at a time"
+    wire.layers.receive(frame(b"", PONG), 9.5)
+    wire.layers.receive(frame(b"", PONG), 20.0)
+    assert traffic.round_trip == 7.5
+    wire.layers.measure(2.0 + MEASURED - 0.1)
+    assert wire.out() == b"", "not too often"
+    wire.layers.measure(9.5 + MEASURED)
+    assert frames(wire.out()) == [(PING, b"")]
+
+
+def test_no_round_trip_of_plain_mqtt() -> None:
+    wire = Wire(MQTT)
+    wire.feed(connect())
+    wire.layers.measure(1.0)
+    assert wire.out() == b""
 
 
 @statement("MQTT5-3.1.2-22", "MQTT311-3.1.2-24")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from broker.core.message import ApplicationMessage
 from broker.packets.types import Properties, Publish, Will
 from tests.web.asking import Asker, site
 from tests.web.holding import assert_holds
@@ -164,6 +165,38 @@ async def test_topics() -> None:
     assert await levels("?prefix=$x") == [("y", "$x/y", 0)]
     assert await levels("?prefix=nothing") == []
     assert await levels("?offset=1&limit=1") == [("a", "a", 3)]
+
+
+async def test_topics_that_messages_go_to() -> None:
+    bench = Bench()
+    bench.retain("a/kept", b"x")
+    for topic in ("a/live", "a/live", "a/kept", "a/live/deep", "$SYS/x"):
+        bench.broker.publish(ApplicationMessage(topic, b"x"), None, trio.current_time())
+    bench.broker.subscriptions.plan("a/asked about")
+    found = await get(site(bench), "/topics?prefix=a", "Topics")
+    assert [(each["topic"], each["messages"], each["children"]) for each in found["items"]] == [
+        ("a/kept", 2, 0),
+        ("a/live", 2, 1),
+    ]
+    assert [each["retained"] for each in found["items"]] == [True, False]
+    assert NOW - 60 < found["items"][0]["last"] <= NOW
+    assert [each["level"] for each in (await get(site(bench), "/topics", "Topics"))["items"]] == ["a"]
+
+
+async def test_who_is_looked_at_has_its_round_trip_measured(bench: Bench) -> None:
+    connection = bench.client("looked-at")
+    asked_at = []
+
+    class Measured:
+        def flush(self) -> None:
+            pass
+
+        def measure(self, now: float) -> None:
+            asked_at.append(now)
+
+    connection.outbox.sink = Measured()
+    await get(site(bench), "/clients/looked-at", "OneClient")
+    assert len(asked_at) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,18 @@ def test_a_client_that_is_connected() -> None:
     bench = Bench(names={WS: "web"})
     connection = bench.client("a", subscribe("x", "y"), transport="ws", keep_alive=30, user_name="ann")
     assert connection.session is not None
+    connection.outbox.take()
     found = rows.client(bench.system, connection.session, bench.now + 5)
     assert_holds(found, "Client")
     assert (found["client_identifier"], found["connected"], found["user"]) == ("a", True, "ann")
     assert (found["transport"], found["listener"], found["version"]) == ("ws", "web", "5.0")
     assert (found["keep_alive_s"], found["subscriptions"], found["connected_since"]) == (30, 2, NOW - 5)
     assert found["disconnected_since"] is None
+    assert (found["clean_start"], found["messages_received"], found["messages_sent"]) == (True, 2, 2)
+    assert found["bytes_received"] > found["bytes_sent"] > 0
+    assert found["rtt_ms"] is None
+    connection.traffic.round_trip = 0.0125
+    assert rows.client(bench.system, connection.session, bench.now)["rtt_ms"] == 12.5
     connection.session.principal = "user:ben"
     assert rows.user_of(connection.session) == "ben"
 
@@ -42,6 +48,7 @@ def test_a_client_that_is_away() -> None:
     assert_holds(found, "Client")
     assert (found["connected"], found["address"], found["transport"], found["listener"]) == (False, None, None, None)
     assert (found["disconnected_since"], found["session_expiry_s"]) == (NOW - 5, 100)
+    assert (found["clean_start"], found["bytes_sent"], found["rtt_ms"]) == (None, None, None)
     assert found["queue_messages"] == 1
     assert found["queue_bytes"] > 5
     session.expiry_interval = rows.FOR_EVER
@@ -81,6 +88,9 @@ def test_a_retained_message() -> None:
         "correlation_data_base64": "/w==",
         "user_properties": [["a", "<script>"]],
     }
+    assert found["stored_at"] is None
+    bench.broker.publish(message, None, bench.now + 1)
+    assert rows.retained(bench.system, message, bench.now + 3)["stored_at"] == NOW - 2
     whole = rows.retained(bench.system, ApplicationMessage("a", b"x", expires_at=math.inf), bench.now)
     assert (whole["truncated"], whole["expires_at"], whole["properties"]) == (False, None, {})
 

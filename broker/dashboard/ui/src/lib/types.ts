@@ -125,7 +125,6 @@ export interface SubscriptionItem {
   qos: number;
   no_local: boolean;
   retain_as_published: boolean;
-  retain_handling: number;
   subscription_identifier: number | null;
 }
 
