@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from broker import __version__
-from broker.auth.methods import AccessError
-from broker.config import Config, ConfigError, LimitsConfig
+from broker.config import Config, LimitsConfig
 from broker.config.changes import AT_ONCE, Change, changes
 from broker.core.broker import Broker
 from broker.core.grants import AllowAll, Grant
@@ -28,6 +27,7 @@ from broker.core.restoring import Restorer
 from broker.packets.properties import forwarded_properties
 from broker.packets.reasons import ProtocolError, ReasonCode
 from broker.packets.topics import check_topic_name
+from broker.reloading import Reloading
 from broker.site import open_site, settings_of
 from broker.store.folder import StoreFailed
 from broker.store.store import SqliteStore
@@ -38,7 +38,7 @@ from broker.transport.listeners import Listener, listen
 from broker.transport.pump import Pump
 from broker.transport.stream import serve_stream
 from broker.transport.ticker import Ticker
-from broker.transport.tls import KeyPair, Tls, TlsError
+from broker.transport.tls import KeyPair, Tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -67,7 +67,7 @@ class Overseer(Protocol):
         """Connections are being served."""
 
     def reloading(self) -> None:
-        """SIGHUP has come."""
+        """The configuration is about to be read anew."""
 
     def reloaded(self, found: Sequence[Change], mistakes: str) -> None:
         """What has changed; or, with `mistakes`, nothing has."""
@@ -98,7 +98,7 @@ class Server:
         self._stream_limits = Limits()
         self._stopping = trio.CancelScope(shield=True)
         self._workers: trio.Nursery | None = None
-        self.reread: Callable[[], Config] | None = None  # the configuration, where it stands in a file
+        self.reloading: Reloading | None = None  # where the configuration can be read anew
         self._site: Web | None = None
         self._site_settings = settings_of(config, self.has_own_authenticator)
         self._pulses: list[tuple[float, Callable[[], None]]] = []
@@ -180,16 +180,6 @@ class Server:
             "path": str(store.folder.path),
             "free_bytes": store.figures.free,
         }
-
-    async def reload_anew(self) -> list[str]:
-        """Read the configuration anew, as at SIGHUP, and tell what has changed. Raises ReloadRefused."""
-        from broker.web.system import ReloadRefused
-
-        assert self.reread is not None
-        try:
-            return [str(change) for change in await self.reload(await trio.to_thread.run_sync(self.reread))]
-        except (ConfigError, AccessError, TlsError) as error:
-            raise ReloadRefused(str(error).splitlines()) from None
 
     def settle(self, now: float) -> None:
         """Let what was put out for Clients leave."""
@@ -464,12 +454,13 @@ async def run(
     """Serve until SIGTERM or SIGINT, then shut down in an orderly way. `started` is called once all listen, and before
     the `overseer` is told.
 
-    At SIGHUP `reread` gives the configuration to go on with; where it raises ConfigError the old one stays.
+    At SIGHUP, or when it is asked for over HTTP, `reread` gives the configuration to go on with; where it raises
+    ConfigError the old one stays.
     """
     _raise_file_limit()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with serve(config, authenticator=authenticator) as server:
-            server.reread = reread
+            server.reloading = Reloading(server, reread, overseer) if reread is not None else None
             gc.collect()
             gc.freeze()
             gc.set_threshold(COLLECT_AFTER, 20, 100)
@@ -480,35 +471,12 @@ async def run(
                 if overseer.beat_every:
                     server.pulse(overseer.beat_every, overseer.beat)
             while (number := await anext(signals)) == signal.SIGHUP:
-                if reread is not None:
-                    await _reload(server, reread, overseer)
+                if server.reloading is not None:
+                    await server.reloading.at_sighup()
             log.info("%s: shutting down", signal.Signals(number).name)
             if overseer is not None:
                 overseer.stopping()
             server.stop_at_once_on(signals)
-
-
-async def _reload(server: Server, reread: Callable[[], Config], overseer: Overseer | None) -> None:
-    if overseer is not None:
-        overseer.reloading()
-    found: list[Change] = []
-    mistakes = ""
-    try:
-        found = await server.reload(await trio.to_thread.run_sync(reread))
-    except (ConfigError, AccessError, TlsError) as error:
-        mistakes = str(error)
-        log.error("SIGHUP: the configuration is as it was, for the new one has mistakes:\n%s", error)
-    except Exception as error:
-        mistakes = f"a bug, met while reloading ({type(error).__name__}); the log says more"
-        log.error("a bug, met while reloading", exc_info=error)
-    else:
-        if any(change.path == "log.level" for change in found):
-            logging.getLogger("broker").setLevel(server.config.log.level.upper())
-        for change in found:
-            log.log(logging.WARNING if change.restart else logging.INFO, "SIGHUP: %s", change)
-        log.info("SIGHUP: the configuration is read again, certificates and users with it (%d changes)", len(found))
-    if overseer is not None:
-        overseer.reloaded(found, mistakes)
 
 
 def _overwrite(limits: Limits, fresh: Limits) -> None:

@@ -52,6 +52,7 @@ def settings_of(config: Config, own_authenticator: bool) -> Settings:
 def open_site(server: Server, settings: Settings, nursery: trio.Nursery, access: Access | None) -> Web:
     """The service of plain HTTP on the listeners of a Server; its tasks run in `nursery`. Who has logged in there is
     known to `access`."""
+    reloading = server.reloading
     system = System(
         server.broker,
         server.listeners,
@@ -60,7 +61,8 @@ def open_site(server: Server, settings: Settings, nursery: trio.Nursery, access:
         build="compiled" if COMPILED else "plain",
         store=server.store_state if server.store is not None else None,
         effective=lambda: effective(server.config),
-        reload=server.reload_anew if server.reread is not None else None,
+        reload=reloading.over_http if reloading is not None else None,
+        reloads=reloading.counts if reloading is not None else None,
         logged_out=partial(_log_out, server),
     )
     web = Web(system, settings, nursery)

@@ -20,7 +20,7 @@ SOURCES: Final = sorted((ROOT / "broker").rglob("*.py"))
 EVERYTHING: Final = frozenset(
     {"packets", "websocket", "core", "transport", "store", "auth", "cluster", "web", "client", "cli"}
     | {"bench", "probe", "simulation"}
-    | {"access", "config", "server", "site", "testing"}
+    | {"access", "config", "reloading", "server", "site", "testing"}
 )
 BELOW_FLOOR_3: Final = frozenset({"packets", "websocket", "core", "transport"})
 
@@ -46,6 +46,7 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
     "config": frozenset({"core"}),
     "access": frozenset({"packets", "core", "transport", "auth", "config"}),
     "site": frozenset({"packets", "auth", "web", "config", "access", "server"}),
+    "reloading": frozenset({"auth", "transport", "web", "config", "server"}),
     "server": EVERYTHING - {"cli", "testing"} | {"__init__"},
     "testing": EVERYTHING - {"cli"} | {"__init__"},
     "cli": EVERYTHING | {"__init__"},

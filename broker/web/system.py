@@ -25,6 +25,21 @@ class ReloadRefused(Exception):
         self.mistakes = list(mistakes)
 
 
+class Reloads:
+    """How often the configuration was read anew, and whether that went wrong the last time."""
+
+    def __init__(self) -> None:
+        self.succeeded = 0
+        self.failed = 0
+        self.last_failed = False
+
+    def add(self, *, succeeded: bool) -> None:
+        """It was read once more."""
+        self.succeeded += succeeded
+        self.failed += not succeeded
+        self.last_failed = not succeeded
+
+
 class System:
     """See the module.
 
@@ -32,6 +47,7 @@ class System:
     `names` are those of listeners, by URL. `store` says how the data folder fares: state, durability, path, free_bytes.
     `reload` reads the configuration anew and tells what has changed, or raises ReloadRefused. `effective` tells each
     setting in force as (value, source), without secrets. `logged_out` hears of each user who logs out.
+    `reloads` counts the readings, whoever asked for them.
     """
 
     def __init__(
@@ -44,6 +60,7 @@ class System:
         build: str = "plain",
         store: Callable[[], dict[str, object] | None] | None = None,
         reload: Callable[[], Awaitable[Sequence[str]]] | None = None,
+        reloads: Reloads | None = None,
         effective: Callable[[], Mapping[str, tuple[object, str]]] | None = None,
         logged_out: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
@@ -55,6 +72,7 @@ class System:
         self.build = build
         self.store = store
         self.reload = reload
+        self.reloads = reloads
         self.effective = effective
         self.logged_out = logged_out
         self.clock = clock
