@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from broker.core.latency import Histogram
     from broker.core.stats import TransportStats
     from broker.web.lag import LoopLag
-    from broker.web.system import System
+    from broker.web.system import Reloads, System
 
 # name without the prefix, attribute of TransportStats, help
 _BY_TRANSPORT: Final = (
@@ -87,6 +87,14 @@ class BrokerCollector(Collector):
         if memory:
             yield GaugeMetricFamily("process_resident_memory_bytes", "Resident memory.", value=memory)
         yield GaugeMetricFamily("process_start_time_seconds", "When it started, since the epoch.", value=system.started)
+        limits = system.broker.limits
+        text = "1 while the process uses more memory than it may: publishers wait, and nobody gets a new Session."
+        yield _gauge("memory_full", text, system.broker.memory_full)
+        if limits.memory:
+            yield _gauge("memory_limit_bytes", "What the process may use of memory.", limits.memory)
+        yield _gauge("buffered_limit_bytes", "What may wait for all Clients together.", limits.buffered_bytes)
+        if system.reloads is not None:
+            yield from _reloads(system.reloads)
 
     def _transports(self, found: list[tuple[str, TransportStats]]) -> Iterator[Metric]:
         open_ = GaugeMetricFamily("triomq_connections", "Network Connections open.", labels=["transport"])
@@ -185,6 +193,16 @@ def _add_histogram(family: HistogramMetricFamily, labels: list[str], histogram: 
         ever = histogram.ever()
         buckets: list[tuple[str, float]] = [(f"{bound:.12g}", count) for bound, count in ever.cumulative()]
         family.add_metric(labels, [*buckets, ("+Inf", ever.count)], sum_value=histogram.total)
+
+
+def _reloads(reloads: Reloads) -> Iterator[Metric]:
+    text = "How often the configuration was read anew."
+    family = CounterMetricFamily("triomq_config_reloads", text, labels=["result"])
+    family.add_metric(["succeeded"], reloads.succeeded)
+    family.add_metric(["failed"], reloads.failed)
+    yield family
+    text = "0 when the last reading of the configuration found mistakes in it."
+    yield _gauge("config_last_reload_successful", text, not reloads.last_failed)
 
 
 def _lag(lag: LoopLag) -> Metric:

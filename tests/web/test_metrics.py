@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from broker.packets.types import Publish
 from broker.web.metrics import Metrics
+from broker.web.system import Reloads
 from tests.web.systems import WS, Bench, subscribe
 
 if TYPE_CHECKING:
@@ -58,6 +59,34 @@ def test_counters_move() -> None:
     assert after["process_cpu_seconds_total", ()] > 0
     bench.broker.stats.turned_away["connections"] += 3
     assert values(bench)["triomq_connections_refused_total", (("reason", "connections"),)] == 3
+
+
+def test_limits_and_what_comes_of_them() -> None:
+    bench = Bench()
+    before = values(bench)
+    assert before["triomq_memory_full", ()] == 0
+    assert before["triomq_buffered_limit_bytes", ()] == bench.broker.limits.buffered_bytes
+    assert ("triomq_memory_limit_bytes", ()) not in before, "it may use what there is"
+    bench.broker.memory_full = True
+    bench.broker.limits.memory = 1000
+    bench.broker.limits.buffered_bytes = 2000  # as a reload changes it
+    after = values(bench)
+    assert after["triomq_memory_full", ()] == 1
+    assert after["triomq_memory_limit_bytes", ()] == 1000
+    assert after["triomq_buffered_limit_bytes", ()] == 2000
+
+
+def test_reloads() -> None:
+    bench = Bench()
+    assert ("triomq_config_last_reload_successful", ()) not in values(bench), "there is nothing to be read anew"
+    reloads = bench.system.reloads = Reloads()
+    for succeeded, last in ((None, 1), (False, 0), (False, 0), (True, 1)):
+        if succeeded is not None:
+            reloads.add(succeeded=succeeded)
+        assert values(bench)["triomq_config_last_reload_successful", ()] == last
+    after = values(bench)
+    assert after["triomq_config_reloads_total", (("result", "failed"),)] == 2
+    assert after["triomq_config_reloads_total", (("result", "succeeded"),)] == 1
 
 
 def test_every_counter_of_the_broker_is_shown() -> None:
