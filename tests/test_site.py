@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 import trio
 
 from broker import Config, ListenerConfig, Server, serve
 from broker.auth.hashing import Argon2id
 from broker.auth.methods import AccessError
-from broker.config import AuthConfig, StoreConfig, WebConfig
+from broker.config import AuthConfig, StoreConfig, TlsConfig, WebConfig
 from broker.core.grants import AllowAll
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_5_0, Connack, Connect, Disconnect
 from broker.site import settings_of
+from tests.authority import authority
 from tests.scripted import Peer, WebSocketStream
 
 if TYPE_CHECKING:
@@ -136,12 +139,12 @@ STREAMS: list[trio.abc.Stream] = []  # of the test that runs
 
 
 @asynccontextmanager
-async def locked(folder: Path) -> AsyncIterator[Server]:
+async def locked(folder: Path, tls: TlsConfig | None = None) -> AsyncIterator[Server]:
     """A broker with the users ann and ben, an operator and a viewer."""
     file = folder / "users"
     file.touch(mode=0o600)
     file.write_text(f"ann:{ANN}\nben:{ANN}\n")
-    listeners = [ListenerConfig(type="auto", port=0)]
+    listeners = [ListenerConfig(type="auto", port=0, tls=tls)]
     web = WebConfig(operators=("ann",), viewers=("ben",))
     with trio.fail_after(60):
         async with serve(Config(listeners=listeners, web=web, auth=AuthConfig(password_file=file))) as server:
@@ -179,10 +182,15 @@ async def by_cookie(
     server: Server, cookie: str, user_name: str | None = None, password: bytes | None = None, origin: str | None = ""
 ) -> tuple[Peer, int]:
     """A Client over the WebSocket of a page, and the Reason Code of its CONNACK."""
-    here = f"127.0.0.1:{server.listeners[0].port}"
-    headers = {"Cookie": cookie} if origin is None else {"Cookie": cookie, "Origin": origin or f"http://{here}"}
-    STREAMS.append(await trio.open_tcp_stream("127.0.0.1", server.listeners[0].port))
-    stream = WebSocketStream(STREAMS[-1], f"ws://{here}/mqtt", headers=headers)
+    listener = server.listeners[0]
+    here = f"127.0.0.1:{listener.port}"
+    secure = "s" if listener.tls is not None else ""
+    headers = {"Cookie": cookie} if origin is None else {"Cookie": cookie, "Origin": origin or f"http{secure}://{here}"}
+    carrier: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", listener.port)
+    STREAMS.append(carrier)
+    if secure:
+        carrier = trio.SSLStream(carrier, authority().trusting(), server_hostname="127.0.0.1", https_compatible=True)
+    stream = WebSocketStream(carrier, f"ws{secure}://{here}/mqtt", headers=headers)
     await stream.open()
     peer = Peer(stream, MQTT_5_0)
     await peer.send(Connect("", MQTT_5_0, True, 0, user_name, password))
@@ -233,3 +241,50 @@ async def test_a_reload_ends_the_log_ins_of_users_who_are_gone(tmp_path: Path) -
         without = server.config.model_copy(update={"web": WebConfig()})
         await server.reload(without)
         assert (await stays.expect(Disconnect)).reason == ReasonCode.NOT_AUTHORIZED, "[web] names nobody any more"
+
+
+# -- TLS
+
+
+def first_event(here: str, topic_filter: str) -> dict[str, Any]:
+    """In a thread: what the stream of messages says first."""
+    with (
+        httpx2.Client(base_url=here, verify=authority().trusting(), timeout=60, auth=("ann", "secret")) as client,
+        client.stream("GET", "/events", params={"filter": topic_filter}) as events,
+    ):
+        line = next(line for line in events.iter_lines() if line.startswith("data:"))
+    found: dict[str, Any] = json.loads(line.removeprefix("data:"))
+    return found
+
+
+async def test_all_of_it_over_tls(tmp_path: Path) -> None:
+    """A real HTTP client keeps its connection; the cookie stays within TLS, and is good for the page's WebSocket."""
+    made = authority()
+    tls = TlsConfig(certificate=made.certificate, key=made.key)
+    ann = httpx2.BasicAuth("ann", "secret")
+    async with locked(tmp_path, tls) as server:
+        listener = server.listeners[0]
+        here = f"https://127.0.0.1:{listener.port}"
+        async with httpx2.AsyncClient(base_url=here, verify=made.trusting(), timeout=60) as client:
+            assert (await client.get("/api/v1/overview")).status_code == 401
+            answer = await client.post("/api/v1/session", json={"user": "ann", "password": "secret"})
+            assert answer.status_code == 200
+            assert "; Secure" in answer.headers["set-cookie"]
+            (shown,) = (await client.get("/api/v1/overview")).json()["listeners"]
+            assert (shown["tls"], shown["connections"]) == (True, 1)
+            metrics = (await client.get("/metrics")).text
+            assert re.search(r'^triomq_listener_connections\{.*tls="yes",type="auto"\} 1\.0$', metrics, re.MULTILINE)
+            page = await client.get("/")
+            assert page.headers["content-type"] == "text/html; charset=utf-8"
+            assert listener.connections == 1, "all over one connection"
+            publish = "/publish/a/b?retain=true"
+            answer = await client.post(publish, content=b"over TLS", auth=ann, headers={"Origin": here})
+            assert answer.status_code == 200
+            assert (await trio.to_thread.run_sync(first_event, here, "a/#"))["payload"] == "over TLS"
+            peer, reason = await by_cookie(server, f"triomq_session={client.cookies['triomq_session']}")
+            assert reason == 0
+            (item,) = (await client.get("/api/v1/clients", params={"transport": "wss"})).json()["items"]
+            assert (item["user"], item["transport"]) == ("ann", "wss")
+            plain = here.replace("https", "http")
+            assert (await by_cookie(server, f"triomq_session={client.cookies['triomq_session']}", origin=plain))[1] != 0
+            await peer.quiet()
