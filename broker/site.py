@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -41,12 +43,20 @@ def settings_of(config: Config, own_authenticator: bool) -> Settings:
         dashboard=web.dashboard,
         publish=web.publish,
         events=web.events,
+        bench=web.bench,
         users=web.roles,
         tokens=tokens,
         anonymous=web.anonymous,
         open_here=not (config.auth_methods or own_authenticator),
         session_idle=web.session_idle,
     )
+
+
+def compare_command() -> tuple[str, ...] | None:
+    """`broker bench compare` by the interpreter that runs us; None where that is none that could be started."""
+    if getattr(sys, "frozen", False) or not os.access(sys.executable or "", os.X_OK):
+        return None
+    return (sys.executable, "-P", "-m", "broker", "bench", "compare")
 
 
 def open_site(server: Server, settings: Settings, nursery: trio.Nursery, access: Access | None) -> Web:
@@ -63,6 +73,8 @@ def open_site(server: Server, settings: Settings, nursery: trio.Nursery, access:
         effective=lambda: effective(server.config),
         reload=reloading.over_http if reloading is not None else None,
         reloads=reloading.counts if reloading is not None else None,
+        compare=compare_command(),
+        folder=server.store.folder.path if server.store is not None else None,
         logged_out=partial(_log_out, server),
     )
     web = Web(system, settings, nursery)

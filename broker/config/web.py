@@ -28,6 +28,9 @@ class WebConfig(Table):
         default=True,
         description="Whether /events streams messages as server-sent events, to users of [auth] as their roles allow.",
     )
+    bench: bool = Field(
+        default=True, description="Whether operators may run `broker bench compare` from the dashboard and the API."
+    )
     admins: kinds.Words = Field(
         default=(),
         description="Users of [auth] who may log in and do everything: reload the configuration, too.",

@@ -9,6 +9,8 @@ from starlette.routing import Route
 
 from broker.transport.complaints import log
 from broker.web.accounts import cookie
+from broker.web.benches import CONNECTIONS, LONGEST, MOST_ROUNDS, ROUNDS, SHORTEST, WORKLOADS, Benches
+from broker.web.benching import Benching
 from broker.web.bridge import BODY_BYTES
 from broker.web.exchange import CALLER
 from broker.web.looking import SORTS, Looking
@@ -40,14 +42,17 @@ _SECONDS: Final = Field("seconds", "number", "For how long.", required=True, min
 
 
 class Api:
-    """See the module. `bans` and `history` belong to whoever runs them."""
+    """See the module. `bans`, `history` and `benches` belong to whoever runs them."""
 
-    def __init__(self, system: System, accounts: Accounts, bans: Bans, history: History) -> None:
+    def __init__(
+        self, system: System, accounts: Accounts, bans: Bans, history: History, benches: Benches | None = None
+    ) -> None:
         self.system = system
         self.broker = system.broker
         self.accounts = accounts
         self._looking = Looking(system, bans, history)
         self._steering = Steering(system, bans)
+        self._benching = Benching(benches or Benches(system, None))
         self.operations = self._operations()
         self._document = document(self.operations, system.broker.version)
 
@@ -79,7 +84,7 @@ class Api:
         return endpoint
 
     def _operations(self) -> tuple[Operation, ...]:
-        looking, steering = self._looking, self._steering
+        looking, steering, benching = self._looking, self._steering, self._benching
         text = "Part of a Client Identifier, a user name or an address."
         list_clients = (
             *_PAGE,
@@ -121,6 +126,19 @@ class Api:
             Field("qos", "integer", "Its QoS.", default=0, choices=(0, 1, 2)),
             Field("retain", "boolean", "Whether it is kept for those who subscribe later.", default=False),
             Field("properties", "object", "Properties of MQTT 5.0: " + ", ".join(PROPERTIES) + "."),
+        )
+        compare = (
+            Field("workload", "string", "What is sent to whom.", required=True, choices=tuple(WORKLOADS)),
+            Field("seconds", "number", "That each run measures.", default=5, minimum=SHORTEST, maximum=LONGEST),
+            Field("rounds", "integer", "Runs over each transport.", default=ROUNDS, minimum=1, maximum=MOST_ROUNDS),
+            Field(
+                "connections",
+                "integer",
+                "Opened for what a connect costs and a connection weighs; 0 leaves that out.",
+                default=CONNECTIONS,
+                minimum=0,
+                maximum=CONNECTIONS,
+            ),
         )
         prefix = Field("prefix", "string", "A Topic Name; one level below it is given.", default="", maximum=65535)
         return (
@@ -248,6 +266,37 @@ class Api:
                 failures=(503,),
             ),
             Operation(
+                "GET", "/bench", VIEWER, "Comparisons of TCP and WebSocket.", benching.list_all, answer="Benches"
+            ),
+            Operation(
+                "POST",
+                "/bench",
+                OPERATOR,
+                "Compare TCP and WebSocket under load, with a broker of its own.",
+                benching.start,
+                body=compare,
+                answer="Started",
+                status=202,
+                failures=(409, 503),
+            ),
+            Operation(
+                "GET",
+                "/bench/{id}",
+                VIEWER,
+                "One comparison with its report.",
+                benching.one,
+                answer="OneBench",
+                failures=(404,),
+            ),
+            Operation(
+                "DELETE",
+                "/bench/{id}",
+                OPERATOR,
+                "Stop a comparison that runs; remove one that is over.",
+                benching.remove,
+                failures=(404,),
+            ),
+            Operation(
                 "GET", "/config", OPERATOR, "The settings in force.", looking.config, answer="Settings", failures=(503,)
             ),
             Operation(
@@ -294,7 +343,7 @@ class Api:
                 "api": True,
                 "publish": self.accounts.settings.publish,
                 "events": self.accounts.settings.events,
-                "bench": False,
+                "bench": self._benching.benches.possible,
                 "mqtt_path": paths[0] if paths else None,
             },
         }

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from broker.web.benches import Benches
     from broker.web.exchange import AsgiApp, Caller
     from broker.web.settings import Settings
     from broker.web.static import File
@@ -115,17 +116,20 @@ def build(
     bans: Bans | None = None,
     history: History | None = None,
     files: Mapping[str, File] | None = None,
+    benches: Benches | None = None,
     accounts: Accounts | None = None,
 ) -> AsgiApp:
-    """The ASGI application. `files` are those of the installation, unless given; without `bans` none are in force, and
-    without a `history` that somebody runs it is empty. Without `accounts` it has its own."""
+    """The ASGI application; without `benches` no comparison is run. `files` are those of the installation, unless
+    given; without `bans` none are in force, and without a `history` that somebody runs it is empty. Without `accounts`
+    it has its own."""
     found = read_files() if files is None and settings.dashboard else files or {}
     if accounts is None:
         accounts = Accounts(settings, lambda: system.broker.authenticator)
     site = Site(system, settings, found, accounts)
     routes = site.routes()
     if settings.api:
-        routes += Api(system, site.accounts, bans or Bans(system.broker), history or History(system)).routes()
+        bans, history = bans or Bans(system.broker), history or History(system)
+        routes += Api(system, site.accounts, bans, history, benches).routes()
 
     async def missing(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

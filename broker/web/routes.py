@@ -38,7 +38,7 @@ _FAILURES: Final = {
     401: "Nobody has logged in, or the token is none.",
     403: "The role is not enough, or another page asks.",
     404: "There is none.",
-    409: "It was not confirmed, or there is no room.",
+    409: "It was not confirmed, there is no room, or another runs.",
     413: "The body is too large.",
     422: "What was sent is understood and not allowed.",
     429: "Too many failed attempts.",
@@ -126,9 +126,10 @@ class Asked:
 
 class Operation:
     """One line of the table. `path` may end with `{name}`, which takes all that is left of it; `answer` names a schema,
-    "" for an answer without a body; `failures` are statuses beside those that any operation may have."""
+    "" for an answer without a body, and has the `status`; `failures` are statuses beside those that any operation may
+    have."""
 
-    __slots__ = ("answer", "body", "failures", "handler", "method", "path", "query", "role", "summary")
+    __slots__ = ("answer", "body", "failures", "handler", "method", "path", "query", "role", "status", "summary")
 
     def __init__(
         self,
@@ -141,6 +142,7 @@ class Operation:
         query: Sequence[Field] = (),
         body: Sequence[Field] = (),
         answer: str = "",
+        status: int = 200,
         failures: Sequence[int] = (),
     ) -> None:
         self.method = method
@@ -151,6 +153,7 @@ class Operation:
         self.query = query
         self.body = body
         self.answer = answer
+        self.status = status
         self.failures = failures
 
     def read_query(self, given: QueryParams) -> dict[str, Any]:
@@ -270,7 +273,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if operation.answer:
         schema = {"$ref": f"#/components/schemas/{operation.answer}"}
-        found["200"] = {"description": "Done.", "content": {"application/json": {"schema": schema}}}
+        done = "Done." if operation.status == 200 else "Begun."
+        found[str(operation.status)] = {"description": done, "content": {"application/json": {"schema": schema}}}
     else:
         found["204"] = {"description": "Done."}
     statuses = {400, *operation.failures}

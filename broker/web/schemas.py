@@ -61,6 +61,18 @@ _CLIENT: Final = {
     "rtt_ms": _or_null(_NUMBER),
 }
 
+_BENCH: Final = {
+    "id": _TEXT,
+    "state": _TEXT,
+    "progress": _NUMBER,
+    "workload": _TEXT,
+    "seconds": _NUMBER,
+    "rounds": _WHOLE,
+    "connections": _WHOLE,
+    "started": _NUMBER,
+    "error": _or_null(_TEXT),
+}
+
 # Of each transport.
 _LATENCY: Final = _record(p50_ms=_NUMBER, p90_ms=_NUMBER, p99_ms=_NUMBER, max_ms=_NUMBER, count=_WHOLE)
 _FIGURES: Final = (
@@ -189,6 +201,9 @@ SCHEMAS: Final[dict[str, Any]] = {
         "how many `messages` since it is remembered, and when the `last`. `children` counts the topics below.",
     },
     "Published": _record(reason=_WHOLE, name=_TEXT),
+    "Benches": _record(workloads=_list(_record(name=_TEXT, text=_TEXT)), items=_list(_record(**_BENCH))),
+    "OneBench": _record(**_BENCH, report={"type": ["object", "null"]}),
+    "Started": _record(id=_TEXT),
     "Settings": _map(_record(value=_ANY, source=_TEXT)),
     "Reloaded": _record(changes=_list(_TEXT)),
     "Document": {"type": "object"},

@@ -13,6 +13,7 @@ import trio
 
 from broker.transport.complaints import log
 from broker.web.bans import Bans
+from broker.web.benches import Benches
 from broker.web.bridge import Bridge
 from broker.web.history import History
 from broker.web.lag import LoopLag
@@ -35,6 +36,7 @@ class Web:
         self.settings = settings
         self.bans = Bans(system.broker)
         self.history = History(system)
+        self.benches = Benches(system, nursery if settings.bench else None)
         self._nursery = nursery
         self._accounts: Accounts | None = None
         self._making = Lock()  # of the accounts, which a thread and the broker may ask for
@@ -64,6 +66,7 @@ class Web:
 
     def stop(self) -> None:
         """The broker ends: connections between two requests end now, the others when they are answered."""
+        self.benches.close()
         self.bridge.stop()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,4 +88,4 @@ class Web:
     def _build(self) -> AsgiApp:
         from broker.web.app import build  # Starlette and all that; on a thread
 
-        return build(self.system, self.settings, self.bans, self.history, accounts=self.accounts)
+        return build(self.system, self.settings, self.bans, self.history, benches=self.benches, accounts=self.accounts)

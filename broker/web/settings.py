@@ -53,6 +53,7 @@ class Settings:
         dashboard: bool = True,
         publish: bool = True,
         events: bool = True,
+        bench: bool = True,
         users: Mapping[str, str] | None = None,
         tokens: Mapping[bytes, Token] | None = None,
         anonymous: str | None = None,
@@ -66,6 +67,7 @@ class Settings:
         self.dashboard = dashboard
         self.publish = publish
         self.events = events
+        self.bench = bench
         self.users = dict(users or {})
         self.tokens = dict(tokens or {})
         self.anonymous = anonymous

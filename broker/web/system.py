@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from broker.core.broker import Broker
     from broker.transport.listeners import Listener
@@ -44,6 +45,8 @@ class System:
     """See the module.
 
     `settle` is to be called after everything that may have given Clients something, with the time of the core.
+    `compare` is the command line of `broker bench compare`, where it may be run.
+    `folder` is where something may be kept from one start to the next.
     `names` are those of listeners, by URL. `store` says how the data folder fares: state, durability, path, free_bytes.
     `reload` reads the configuration anew and tells what has changed, or raises ReloadRefused. `effective` tells each
     setting in force as (value, source), without secrets. `logged_out` hears of each user who logs out.
@@ -63,6 +66,8 @@ class System:
         reloads: Reloads | None = None,
         effective: Callable[[], Mapping[str, tuple[object, str]]] | None = None,
         logged_out: Callable[[str], None] | None = None,
+        compare: Sequence[str] | None = None,
+        folder: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.broker = broker
@@ -75,6 +80,8 @@ class System:
         self.reloads = reloads
         self.effective = effective
         self.logged_out = logged_out
+        self.compare = compare
+        self.folder = folder
         self.clock = clock
         self.started = clock()
         self.bridge: Bridge | None = None
