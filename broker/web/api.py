@@ -14,8 +14,20 @@ from broker.web.benching import Benching
 from broker.web.bridge import BODY_BYTES
 from broker.web.exchange import CALLER
 from broker.web.looking import SORTS, Looking
-from broker.web.messages import PROPERTIES
-from broker.web.routes import ANYBODY, PREFIX, Asked, Field, Operation, by_path, document, read_content
+from broker.web.messages import PROPERTY_SCHEMAS
+from broker.web.routes import (
+    ANYBODY,
+    BASE64,
+    PREFIX,
+    TOPIC_FILTER,
+    TOPIC_NAME,
+    Asked,
+    Field,
+    Operation,
+    by_path,
+    document,
+    read_content,
+)
 from broker.web.settings import ADMIN, OPERATOR, VIEWER
 from broker.web.steering import MOST_DELETED, Steering
 
@@ -97,11 +109,15 @@ class Api:
             *_PAGE,
             Field("client", "string", "Only those of this Client Identifier.", maximum=65535),
             Field("filter", "string", "Part of a Topic Filter.", maximum=65535),
-            Field("topic", "string", "Only those that match this Topic Name.", minimum=1, maximum=65535),
+            Field(
+                "topic", "string", "Only those that match this Topic Name.", minimum=1, maximum=65535, format=TOPIC_NAME
+            ),
         )
-        which = Field("filter", "string", "A Topic Filter.", default="#", minimum=1, maximum=65535)
+        a_filter = Field(
+            "filter", "string", "A Topic Filter.", default="#", minimum=1, maximum=65535, format=TOPIC_FILTER
+        )
         delete_retained = (
-            Field("filter", "string", "A Topic Filter.", required=True, minimum=1, maximum=65535),
+            Field("filter", "string", "A Topic Filter.", required=True, minimum=1, maximum=65535, format=TOPIC_FILTER),
             Field("expected", "integer", "How many they are.", minimum=0, maximum=MOST_DELETED),
         )
         log_in = (
@@ -114,18 +130,21 @@ class Api:
             Field("reason", "string", "Why, for those who read the list.", default="", maximum=200),
         )
         watch = (Field("client_identifier", "string", "Whose.", required=True, minimum=1, maximum=65535),)
+        topic_name = Field(
+            "topic", "string", "The Topic Name.", required=True, minimum=1, maximum=65535, format=TOPIC_NAME
+        )
         explain = (
             Field("client", "string", "The Client Identifier.", required=True, minimum=1, maximum=65535),
-            Field("topic", "string", "The Topic Name.", required=True, minimum=1, maximum=65535),
+            topic_name,
         )
         ban_s = Field("ban_s", "number", "For how many seconds it may not come back.", minimum=1, maximum=YEAR)
         publish = (
-            Field("topic", "string", "The Topic Name.", required=True, minimum=1, maximum=65535),
+            topic_name,
             Field("payload", "string", "The payload as text, or else:"),
-            Field("payload_base64", "string", "the payload in base64."),
+            Field("payload_base64", "string", "the payload in base64.", format=BASE64),
             Field("qos", "integer", "Its QoS.", default=0, choices=(0, 1, 2)),
             Field("retain", "boolean", "Whether it is kept for those who subscribe later.", default=False),
-            Field("properties", "object", "Properties of MQTT 5.0: " + ", ".join(PROPERTIES) + "."),
+            Field("properties", "object", "Properties of MQTT 5.0.", members=PROPERTY_SCHEMAS),
         )
         compare = (
             Field("workload", "string", "What is sent to whom.", required=True, choices=tuple(WORKLOADS)),
@@ -140,7 +159,14 @@ class Api:
                 maximum=CONNECTIONS,
             ),
         )
-        prefix = Field("prefix", "string", "A Topic Name; one level below it is given.", default="", maximum=65535)
+        prefix = Field(
+            "prefix",
+            "string",
+            "A Topic Name; one level below it is given.",
+            default="",
+            maximum=65535,
+            format=TOPIC_NAME,
+        )
         return (
             Operation("GET", "/session", ANYBODY, "Who you are, and what you may do.", self.session, answer="Session"),
             Operation(
@@ -216,7 +242,7 @@ class Api:
                 VIEWER,
                 "Retained messages.",
                 looking.retained,
-                query=(*_PAGE, which),
+                query=(*_PAGE, a_filter),
                 answer="RetainedMessages",
             ),
             Operation(
@@ -262,6 +288,7 @@ class Api:
                 "Publish.",
                 steering.publish,
                 body=publish,
+                one_of=("payload", "payload_base64"),
                 answer="Published",
                 failures=(503,),
             ),

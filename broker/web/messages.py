@@ -26,6 +26,18 @@ PROPERTIES: Final[dict[str, type]] = {
 }
 
 
+_TEXT: Final = {"type": "string", "format": "mqtt-string"}  # 65,535 bytes at most, and no U+0000
+_PAIR: Final = {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2}
+PROPERTY_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
+    "payload_format_indicator": {"type": "integer", "minimum": 0, "maximum": 1},
+    "message_expiry_interval": {"type": "integer", "minimum": 0, "maximum": 0xFFFFFFFF},
+    "content_type": _TEXT,
+    "response_topic": _TEXT,
+    "correlation_data_base64": {"type": "string", "format": "byte"},
+    "user_properties": {"type": "array", "items": _PAIR},
+}
+
+
 def message_of(body: dict[str, Any], now: float) -> ApplicationMessage:
     """The message of a body whose members have the types that they should. Raises BadMessage."""
     topic: str = body["topic"]

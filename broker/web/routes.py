@@ -11,6 +11,8 @@ import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
+from broker.packets.reasons import ProtocolError
+from broker.packets.topics import check_topic_filter, check_topic_name
 from broker.web.accounts import Denied
 from broker.web.schemas import SCHEMAS
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "/api/v1"
 ANYBODY: Final = ""
+TOPIC_NAME: Final = "mqtt-topic-name"  # formats of a string
+TOPIC_FILTER: Final = "mqtt-topic-filter"  # no shared one
+BASE64: Final = "byte"  # as OpenAPI calls it; not checked by the table
 
 _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
     "string": str,
@@ -47,9 +52,21 @@ _FAILURES: Final = {
 
 
 class Field:
-    """A parameter of the query, or a member of the body."""
+    """A parameter of the query, or a member of the body. `members` are the schemas of what an object may hold, which
+    is for its handler to check."""
 
-    __slots__ = ("choices", "default", "kind", "maximum", "minimum", "name", "required", "text")
+    __slots__ = (
+        "choices",
+        "default",
+        "format",
+        "kind",
+        "maximum",
+        "members",
+        "minimum",
+        "name",
+        "required",
+        "text",
+    )
 
     def __init__(
         self,
@@ -62,6 +79,8 @@ class Field:
         minimum: float | None = None,
         maximum: float | None = None,
         choices: tuple[object, ...] = (),
+        format: str = "",
+        members: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -71,6 +90,8 @@ class Field:
         self.minimum = minimum
         self.maximum = maximum
         self.choices = choices
+        self.format = format
+        self.members = members
 
     def schema(self) -> dict[str, Any]:
         found: dict[str, Any] = {"type": self.kind, "description": self.text}
@@ -81,8 +102,21 @@ class Field:
             found["maxLength" if text else "maximum"] = self.maximum
         if self.choices:
             found["enum"] = list(self.choices)
+        if self.format:
+            found["format"] = self.format
+        if self.members is not None:
+            found |= {"properties": dict(self.members), "additionalProperties": False}
         if self.default is not None:
             found["default"] = self.default
+        return found
+
+    def member(self) -> dict[str, Any]:
+        """The schema of a member of a body, which may be null where it may be left out."""
+        found = self.schema()
+        if not self.required:
+            found["type"] = [self.kind, "null"]
+            if self.choices:
+                found["enum"] = [*self.choices, None]
         return found
 
     def fault(self, value: object) -> str:
@@ -98,6 +132,23 @@ class Field:
                 return f"{self.name} is too small; at least {self.minimum}"
             if self.maximum is not None and size > self.maximum:
                 return f"{self.name} is too large; at most {self.maximum}"
+        return self._fault_of_text(value) if isinstance(value, str) else ""
+
+    def _fault_of_text(self, text: str) -> str:
+        if not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text):
+            return f"{self.name} has half a surrogate pair, which is no character"
+        if not text:
+            return ""  # where it may be
+        try:
+            if self.format == TOPIC_NAME:
+                check_topic_name(text)
+            elif self.format == TOPIC_FILTER:
+                check_topic_filter(text)
+                if text.startswith("$share/"):
+                    return f"{self.name} has to be a Topic Filter, and no shared one"
+        except ProtocolError as error:
+            kind = "Topic Name, without + and #" if self.format == TOPIC_NAME else "Topic Filter"
+            return f"{self.name} has to be a {kind}: {error.detail}"
         return ""
 
     def read(self, text: str) -> object:
@@ -127,9 +178,21 @@ class Asked:
 class Operation:
     """One line of the table. `path` may end with `{name}`, which takes all that is left of it; `answer` names a schema,
     "" for an answer without a body, and has the `status`; `failures` are statuses beside those that any operation may
-    have."""
+    have. Of the members `one_of` of the body there has to be just one, which is for the handler to check."""
 
-    __slots__ = ("answer", "body", "failures", "handler", "method", "path", "query", "role", "status", "summary")
+    __slots__ = (
+        "answer",
+        "body",
+        "failures",
+        "handler",
+        "method",
+        "one_of",
+        "path",
+        "query",
+        "role",
+        "status",
+        "summary",
+    )
 
     def __init__(
         self,
@@ -141,6 +204,7 @@ class Operation:
         *,
         query: Sequence[Field] = (),
         body: Sequence[Field] = (),
+        one_of: Sequence[str] = (),
         answer: str = "",
         status: int = 200,
         failures: Sequence[int] = (),
@@ -152,6 +216,7 @@ class Operation:
         self.handler = handler
         self.query = query
         self.body = body
+        self.one_of = one_of
         self.answer = answer
         self.status = status
         self.failures = failures
@@ -167,7 +232,7 @@ class Operation:
         if media.partition(";")[0].strip().lower() != "application/json":  # a form of another page cannot send that
             raise _bad(400, "The body has to be JSON, with Content-Type: application/json.")
         try:
-            given = json.loads(content)
+            given = json.loads(content, parse_float=_number)
         except (ValueError, RecursionError):
             raise _bad(400, "The body is not JSON.") from None
         if not isinstance(given, dict):
@@ -243,10 +308,13 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
         if operation.body:
             schema = {
                 "type": "object",
-                "properties": {field.name: field.schema() for field in operation.body},
+                "properties": {field.name: field.member() for field in operation.body},
                 "required": [field.name for field in operation.body if field.required],
                 "additionalProperties": False,
             }
+            if operation.one_of:
+                said_once = {"not": {"type": "null"}}
+                schema["oneOf"] = [{"required": [each], "properties": {each: said_once}} for each in operation.one_of]
             entry["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
         paths.setdefault(operation.path, {})[operation.method.lower()] = entry
     return {
@@ -297,6 +365,12 @@ def by_path(operations: Iterable[Operation]) -> Mapping[str, dict[str, Operation
     for operation in operations:
         found.setdefault(operation.path, {})[operation.method] = operation
     return found
+
+
+def _number(text: str) -> float:
+    """JSON knows no integers: 1.0 is 1."""
+    found = float(text)
+    return int(found) if found.is_integer() else found
 
 
 def _bad(status: int, message: str) -> Denied:

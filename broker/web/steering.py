@@ -12,7 +12,7 @@ from broker.core.flight import WATCHED
 from broker.packets.reasons import ReasonCode
 from broker.transport.complaints import log
 from broker.web.accounts import Denied
-from broker.web.looking import missing, topic_filter_of
+from broker.web.looking import missing
 from broker.web.messages import BadMessage, message_of
 from broker.web.slices import Pace, collect
 from broker.web.system import ReloadRefused
@@ -91,7 +91,7 @@ class Steering:
         return Response(status_code=204)
 
     async def delete_retained(self, asked: Asked) -> Response:
-        topic_filter = topic_filter_of(asked.query["filter"])
+        topic_filter: str = asked.query["filter"]
         _not_ours(topic_filter)
         topics: list[str] = []
         pace = Pace()

@@ -9,7 +9,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from broker.web.accounts import Denied
-from broker.web.routes import Asked, Field, Operation, by_path, document
+from broker.web.routes import TOPIC_FILTER, TOPIC_NAME, Asked, Field, Operation, by_path, document
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -24,16 +24,17 @@ QUERY = (
     Field("connected", "boolean", "Which."),
     Field("sort", "string", "How.", choices=("a", "-a")),
     Field("seconds", "number", "For how long.", minimum=1),
-    Field("must", "string", "It must.", required=True, maximum=5),
+    Field("must", "string", "It must.", required=True, maximum=5, format=TOPIC_NAME),
 )
 BODY = (
     Field("topic", "string", "Where.", required=True, minimum=1, maximum=10),
     Field("qos", "integer", "How.", default=0, choices=(0, 1, 2)),
     Field("retain", "boolean", "Whether.", default=False),
-    Field("properties", "object", "What else."),
+    Field("properties", "object", "What else.", members={"x": {"type": "integer"}}),
+    Field("filter", "string", "Whence.", format=TOPIC_FILTER),
 )
 GET = Operation("GET", "/things/{id}", "viewer", "Things.", nothing, query=QUERY, answer="Deleted", failures=(404,))
-POST = Operation("POST", "/things", "operator", "Make one.", nothing, body=BODY)
+POST = Operation("POST", "/things", "operator", "Make one.", nothing, body=BODY, one_of=("topic", "filter"))
 
 
 def test_a_query() -> None:
@@ -60,6 +61,8 @@ def test_a_query() -> None:
         "must=x&seconds=0.5",
         "must=x&seconds=1e",
         "must=toolong",
+        "must=a/%2B",
+        "must=%01",
         "must=x&other=1",
         "must=x&" + "y" * 5000 + "=1",
     ],
@@ -76,14 +79,16 @@ def body(given: object, media: str = "application/json") -> dict[str, Any]:
 
 
 def test_a_body() -> None:
-    whole = {"topic": "a", "qos": 2, "retain": True, "properties": {"x": 1}}
+    whole = {"topic": "a", "qos": 2, "retain": True, "properties": {"x": 1}, "filter": "a/+"}
     assert body(whole) == whole
     assert body({"topic": "a", "qos": None}, "Application/JSON; charset=utf-8") == {
         "topic": "a",
         "qos": 0,
         "retain": False,
         "properties": None,
+        "filter": None,
     }
+    assert type(body({"topic": "a", "qos": 1.0})["qos"]) is int  # JSON has one kind of number
 
 
 @pytest.mark.parametrize(
@@ -100,7 +105,11 @@ def test_a_body() -> None:
         ({"topic": None}, 422),
         ({"topic": "x" * 11}, 422),
         ({"topic": 5}, 422),
+        ({"topic": "\ud800"}, 422),
+        ({"topic": "a", "filter": "a#"}, 422),
+        ({"topic": "a", "filter": "$share/a/b"}, 422),
         ({"topic": "a", "qos": 3}, 422),
+        ({"topic": "a", "qos": 1.5}, 422),
         ({"topic": "a", "qos": True}, 422),
         ({"topic": "a", "qos": "1"}, 422),
         ({"topic": "a", "retain": 1}, 422),
@@ -137,13 +146,15 @@ def test_the_document() -> None:
         ("must", "query", True),
     ]
     assert get["parameters"][1]["schema"] == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
-    assert get["parameters"][5]["schema"] == {"type": "string", "maxLength": 5}
+    assert get["parameters"][5]["schema"] == {"type": "string", "maxLength": 5, "format": TOPIC_NAME}
     assert set(get["responses"]) == {"200", "400", "401", "403", "404"}
     assert get["operationId"] == "get_things_id"
     post = found["paths"]["/things"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
     assert schema["required"] == ["topic"]
-    assert schema["properties"]["qos"]["enum"] == [0, 1, 2]
+    assert schema["properties"]["qos"]["enum"] == [0, 1, 2, None]
+    assert schema["properties"]["properties"]["properties"] == {"x": {"type": "integer"}}
+    assert [each["required"] for each in schema["oneOf"]] == [["topic"], ["filter"]]
     assert set(post["responses"]) == {"204", "400", "401", "403", "413", "422"}
 
 
