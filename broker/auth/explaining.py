@@ -125,7 +125,7 @@ def explain(
     found.allowed = decision.allowed
     found.rule = decision.rule
     if decision.rule is not None:
-        found.because = _told(decision.rule)
+        found.because = decision.rule.told()
     elif not found.roles:
         found.because = f"{_user(user_name)} has no role, and once there are roles nothing else allows anything"
     else:
@@ -151,18 +151,18 @@ def _asked(permissions: Permissions, found: Explanation) -> list[RuleSet]:
 
 def _note(found: Explanation, rules: RuleSet) -> None:
     """What is worth knowing beside the rule that decided."""
-    notes = [f"{_name(rule)} allows nothing here: {rule.fault}" for rule in rules.allow if rule.fault]
+    notes = [f"{rule.name} allows nothing here: {rule.fault}" for rule in rules.allow if rule.fault]
     notes += [
-        f'{_name(rule)} denies all of "{rule.extent.text}" here: {rule.fault}'
+        f'{rule.name} denies all of "{rule.extent.text}" here: {rule.fault}'
         for rule in rules.deny
         if rule.fault and rule is not found.rule and rule.extent is not None
     ]
     if found.action == "subscribe":
         asked = split_share(found.topic)[1].split("/")
         if found.allowed:
-            notes += [f"{_name(rule)} keeps back a part of its messages" for rule in _meeting(rules.deny, asked)]
+            notes += [f"{rule.name} keeps back a part of its messages" for rule in _meeting(rules.deny, asked)]
         elif found.rule is None:
-            notes += [f"{_name(rule)} allows a part of it only" for rule in _meeting(rules.allow, asked)]
+            notes += [f"{rule.name} allows a part of it only" for rule in _meeting(rules.allow, asked)]
     if found.rule is None and split_share(found.topic)[1].startswith("$"):
         notes.append("a + or # at the beginning of a rule that allows does not stand for topics that begin with $")
     found.notes += [note for note in notes if note not in found.notes]
@@ -170,18 +170,6 @@ def _note(found: Explanation, rules: RuleSet) -> None:
 
 def _meeting(rules: list[Rule], asked: list[str]) -> list[Rule]:
     return [rule for rule in rules if rule.extent is not None and rule.extent.meets(asked)]
-
-
-def _told(rule: Rule) -> str:
-    if rule.fault and rule.extent is not None:
-        return f'{_name(rule)}, which denies all of "{rule.extent.text}" here: {rule.fault}'
-    if rule.extent is not None and rule.extent.text != rule.pattern.text:
-        return f'{_name(rule)}, here "{rule.extent.text}"'
-    return _name(rule)
-
-
-def _name(rule: Rule) -> str:
-    return f'role "{rule.role}", {rule.key}[{rule.index}] = "{rule.pattern.text}"'
 
 
 def _user(user_name: str) -> str:

@@ -105,6 +105,19 @@ class Rule:
         self.extent = extent
         self.fault = fault
 
+    @property
+    def name(self) -> str:
+        """Where it stands, and what it says."""
+        return f'role "{self.role}", {self.key}[{self.index}] = "{self.pattern.text}"'
+
+    def told(self) -> str:
+        """Its name and what it comes to for that Client."""
+        if self.fault and self.extent is not None:
+            return f'{self.name}, which denies all of "{self.extent.text}" here: {self.fault}'
+        if self.extent is not None and self.extent.text != self.pattern.text:
+            return f'{self.name}, here "{self.extent.text}"'
+        return self.name
+
 
 class Decision:
     """What was decided and by which rule; by none where nothing allows it."""
@@ -241,6 +254,15 @@ class RoleGrant(Grant):
 
     def may_deliver(self, topic: str) -> bool:
         return self._delivered[topic]
+
+    def delivery_rule(self, topic: str) -> str:
+        rule = self.permissions.may_receive(topic).rule
+        if rule is not None:
+            return rule.told()
+        held = self.permissions.roles
+        if not held:
+            return "it has no role, and once there are roles nothing else allows anything"
+        return f"none of its roles ({', '.join(held)}) has a rule that allows it"
 
 
 class Roles:

@@ -15,6 +15,7 @@ from broker.packets.topics import check_topic_name, matches
 if TYPE_CHECKING:
     from broker.core.broker import Broker
     from broker.core.flight import Event
+    from broker.core.grants import Grant
     from broker.core.session import Session
     from broker.core.subscriptions import Subscription
 
@@ -84,18 +85,19 @@ def explain(broker: Broker, client_identifier: str, topic: str) -> Account:
     account.passed(
         "session", "It is connected." if session.connection is not None else "It is away; its Session is kept."
     )
+    guard = session.guard
     found = [each for each in session.subscriptions.values() if matches(each.topic_filter, topic)]
     if not found:
-        return account.ends(NOT_SUBSCRIBED, "subscription", _not_subscribed(session, topic))
+        text = _not_subscribed(session, topic)
+        if guard is not None and not guard.may_deliver(topic):
+            text += f" Nor may it receive that topic{_rule(guard, topic)}."
+        return account.ends(NOT_SUBSCRIBED, "subscription", text)
     account.passed("subscription", f"Subscribed by {_listed(found)}.")
-    guard = session.guard
+    rule = _rule(guard, topic)
     if guard is not None and not guard.may_deliver(topic):
-        return account.ends(
-            NOT_ALLOWED,
-            "permission",
-            f"No role of the Client lets it receive '{topic}', whatever it has subscribed to.",
-        )
-    account.passed("permission", "It may receive this topic.")
+        text = f"It may not receive '{topic}', whatever it has subscribed to{rule}."
+        return account.ends(NOT_ALLOWED, "permission", text)
+    account.passed("permission", f"It may receive this topic{rule}.")
     if all(each.no_local for each in found):
         account.passed("no local", "What the Client publishes itself does not come back: No Local is set.")
     qos = max(each.maximum_qos for each in found)
@@ -114,6 +116,12 @@ def _not_subscribed(session: Session, topic: str) -> str:
         text += f" Nearly: {_listed(near)}"
         text += " (topics are compared character by character, and + or # at the beginning is not for topics with $)."
     return text
+
+
+def _rule(guard: Grant | None, topic: str) -> str:
+    """What of a configuration decides, to be put behind a sentence."""
+    rule = guard.delivery_rule(topic) if guard is not None else ""
+    return f": {rule}" if rule else ""
 
 
 def _nearly(topic_filter: str, topic: str) -> bool:

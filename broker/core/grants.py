@@ -53,6 +53,11 @@ class Grant:
         """Whether a message to `topic` may reach the Client, whatever it has subscribed to."""
         return True
 
+    def delivery_rule(self, topic: str) -> str:
+        """What `may_deliver` goes by, in words for people, without a full stop; "" where there is nothing to tell. The
+        data path does not ask for it."""
+        return ""
+
 
 class AllowAll:
     """The Authenticator that lets everybody in and grants everything."""

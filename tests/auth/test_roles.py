@@ -488,3 +488,17 @@ def test_a_client_is_told_what_it_may_not_do() -> None:
     assert broker.retained.count == 0
     put(connection, "ann/state", retain=True)
     assert broker.retained.count == 1
+
+
+def test_what_lets_a_message_through_or_not_is_told() -> None:
+    reader = Role("reader", subscribe=Rules(["home/%c/#", "news"], ["home/+/secret", "x/%c"]))
+    grant = granted(reader, Role("guest"))
+    assert grant.delivery_rule("news") == 'role "reader", allow_subscribe[1] = "news"'
+    assert grant.delivery_rule("home/c1/t") == 'role "reader", allow_subscribe[0] = "home/%c/#", here "home/c1/#"'
+    assert grant.delivery_rule("home/c1/secret") == 'role "reader", deny_subscribe[0] = "home/+/secret"'
+    assert grant.delivery_rule("else") == "none of its roles (reader, guest) has a rule that allows it"
+    assert granted(reader, client="a/+").delivery_rule("x/1") == (
+        'role "reader", deny_subscribe[1] = "x/%c", which denies all of "x/#" here: the Client Identifier holds \'+\''
+    )
+    nobody = Roles([reader], {"ann": ["reader"]}).grant("", "c1")
+    assert nobody.delivery_rule("news") == "it has no role, and once there are roles nothing else allows anything"

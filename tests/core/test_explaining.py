@@ -89,6 +89,9 @@ class Deaf(Grant):
     def may_deliver(self, topic: str) -> bool:
         return topic != "secret"
 
+    def delivery_rule(self, topic: str) -> str:
+        return "nobody tells secrets" if topic == "secret" else ""
+
 
 class Deafening:
     def authenticate(self, connect: Connect, peer: object) -> Grant:
@@ -98,9 +101,21 @@ class Deafening:
 def test_what_may_not_be_received() -> None:
     broker = new_broker(Deafening())
     subscribe(durable(broker), "#", 1)
-    checked(explain(broker, "c", "secret"), NOT_ALLOWED, "'secret'")
+    checked(explain(broker, "c", "secret"), NOT_ALLOWED, "'secret'", ": nobody tells secrets.")
     assert not delivered(broker, "secret")
-    checked(explain(broker, "c", "news"), DELIVERED)
+    account = checked(explain(broker, "c", "news"), DELIVERED)
+    assert account.steps[2].detail == "It may receive this topic."
+
+
+def test_that_a_subscription_would_not_help_is_told() -> None:
+    broker = new_broker(Deafening())
+    durable(broker)
+    checked(
+        explain(broker, "c", "secret"),
+        NOT_SUBSCRIBED,
+        "subscribed to nothing. Nor may it receive that topic: nobody tells secrets.",
+    )
+    assert "Nor" not in explain(broker, "c", "news").text
 
 
 @pytest.mark.parametrize(("qos", "verdict"), [(0, OFFLINE), (1, WAITING), (2, WAITING)])

@@ -14,6 +14,8 @@ def test_a_grant_allows_everything() -> None:
     assert grant.user_name == ""
     assert grant.publish("a", 2, True) == ReasonCode.SUCCESS
     assert grant.subscribe("#", 2) == ReasonCode.SUCCESS
+    assert grant.may_deliver("a")
+    assert grant.delivery_rule("a") == ""
 
 
 def test_allow_all_lets_everybody_in_by_name() -> None:

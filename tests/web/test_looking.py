@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
+from broker.auth.roles import Role, Roles, Rules
 from broker.core.message import ApplicationMessage
-from broker.packets.types import Properties, Publish, Will
+from broker.packets.types import Connect, Properties, Publish, Will
 from tests.web.asking import Asker, site
 from tests.web.holding import assert_holds
 from tests.web.systems import NOW, WS, Bench, subscribe
+
+if TYPE_CHECKING:
+    from broker.core.grants import Grant
 
 
 async def get(asker: Asker, target: str, schema: str) -> Any:
@@ -54,6 +58,27 @@ async def test_the_overview(bench: Bench) -> None:
     assert found["queue"]["messages"] == 1
     assert [each["name"] for each in found["listeners"]] == ["web", "mqtt://127.0.0.1:1883"]
     assert (found["now"], found["version"], found["build"], found["store"]) == (NOW, "9.8.7", "plain", None)
+
+
+async def test_an_explanation_names_the_rule() -> None:
+    reader = Role("reader", subscribe=Rules(["home/#"], ["home/%c/secret"]))
+
+    class Readers:
+        def authenticate(self, connect: Connect, peer: object) -> Grant:
+            return Roles([reader], {"anonymous": ["reader"]}).grant("", connect.client_identifier)
+
+    bench = Bench()
+    bench.broker.authenticator = Readers()
+    bench.client("c1", subscribe("home/#"))
+    found = await get(site(bench), "/explain?client=c1&topic=home/c1/secret", "Account")
+    assert found["verdict"] == "not_allowed"
+    assert found["text"].endswith(': role "reader", deny_subscribe[0] = "home/%c/secret", here "home/c1/secret".')
+    found = await get(site(bench), "/explain?client=c1&topic=home/x", "Account")
+    assert found["steps"][2] == {
+        "what": "permission",
+        "outcome": "ok",
+        "detail": 'It may receive this topic: role "reader", allow_subscribe[0] = "home/#".',
+    }
 
 
 async def test_history(bench: Bench) -> None:
