@@ -128,10 +128,16 @@ class Access:
             return log_ins is not None and log_ins.stands(user_name)
         return self._has(grant.method, user_name)
 
-    def hear_of(self, log_ins: LogIns) -> None:
-        """Let in by a cookie whom `log_ins` know, and end those whose users are not there any more."""
+    def hear_of(self, log_ins: LogIns, old: Access | None = None) -> None:
+        """Let in by a cookie whom `log_ins` know, and end those whose users are not there any more, or have another
+        password than under `old`."""
         self._log_ins.log_ins = log_ins
-        log_ins.keep(self._has)
+        log_ins.keep(
+            lambda method, user_name: (
+                self._has(method, user_name)
+                and (method != PasswordMethod.name or old is None or old._hash(user_name) == self._hash(user_name))
+            )
+        )
 
     def auditor(self) -> MayRetain | None:
         """What says whether the author of a retained message may still retain it; None where everybody may."""
@@ -144,6 +150,10 @@ class Access:
             self._asked = self._roles.permissions(user_name, author.client_identifier, author.roles)
         # Not through the Grant, whose memory is for the topics that are in use
         return self._asked.may_publish(topic, True).allowed
+
+    def _hash(self, user_name: str) -> str:
+        stored = self._passwords.file.hash_of(user_name) if self._passwords is not None else None
+        return stored.text if stored is not None else ""
 
     def _has(self, method: str, user_name: str) -> bool:
         file = self._passwords.file if self._passwords is not None else None

@@ -337,7 +337,7 @@ class Server:
             self.broker.authenticator = AllowAll()
         self._site_settings.adopt(site_settings)
         if access is not None and self._site is not None:
-            access.hear_of(self._site.accounts)
+            access.hear_of(self._site.accounts, old)
         if access is not None or old is not None:
             self._regrant(access)
         self._access = access

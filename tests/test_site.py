@@ -238,6 +238,15 @@ async def test_a_reload_ends_the_log_ins_of_users_who_are_gone(tmp_path: Path) -
         status, _, body = await ask(server, "GET", {"Cookie": ben[0]})
         assert (status, json.loads(body)["user"]) == (200, None)
         await stays.quiet()
+        (tmp_path / "users").write_text(f"ann:{Argon2id.make(b'other').text}\n")
+        await server.reload(server.config)
+        assert (await stays.expect(Disconnect)).reason == ReasonCode.NOT_AUTHORIZED, "a new password"
+        assert (await by_cookie(server, ann[0]))[1] == ReasonCode.NOT_AUTHORIZED
+        (tmp_path / "users").write_text(f"ann:{ANN}\n")
+        await server.reload(server.config)
+        ann = await log_in(server, "ann")
+        stays, reason = await by_cookie(server, ann[0])
+        assert reason == 0
         without = server.config.model_copy(update={"web": WebConfig()})
         await server.reload(without)
         assert (await stays.expect(Disconnect)).reason == ReasonCode.NOT_AUTHORIZED, "[web] names nobody any more"
