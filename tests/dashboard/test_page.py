@@ -44,6 +44,7 @@ SCENARIOS: Final = {
     "pause",
     "keyboard",
     "publish",
+    "compare",
     "themes",
     "overview_from_sys",
     "retained_over_mqtt",

@@ -298,6 +298,33 @@ export const scenarios = {
     assert.equal(await page.locator("textarea#payload").inputValue(), '{"on": 1}');
   },
 
+  async compare({ page, open }) {
+    await open("/#/transports");
+    const section = page.getByRole("region", { name: "Comparisons" });
+    const run = section.getByRole("button", { name: "Run", exact: true });
+    await section.getByLabel("Seconds a run").fill("0.2");
+    await section.getByLabel("Rounds").fill("12");
+    await section.getByLabel("Connections too").uncheck();
+    await run.click();
+    const stop = section.getByRole("button", { name: /^Stop / });
+    await stop.waitFor();
+    assert.equal(await section.getByRole("progressbar").count(), 1);
+    assert.ok(await run.isDisabled());
+    await stop.click();
+    await sees(section, /stopped It was stopped before its end/);
+
+    await section.getByLabel("Workload").selectOption("rtt");
+    await section.getByLabel("Rounds").fill("1");
+    await run.click();
+    await sees(section.getByRole("region", { name: "Reports" }), /tcp ws Ratio Messages delivered [\d.]+k?\/s [\d.]+k?\/s/);
+    await sees(section, /rtt 1 × 0\.2 s done/);
+    for (const left of [1, 0]) {
+      await section.getByRole("button", { name: /^Delete / }).first().click();
+      await until(() => section.getByRole("button", { name: /^Delete / }).count(), (count) => count === left, "one is gone");
+    }
+    assert.equal(await section.getByRole("region", { name: "Reports" }).count(), 0);
+  },
+
   async themes({ page, open }) {
     await open("/");
     const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);

@@ -14,7 +14,7 @@ const SECRET = "secret";
 const LOCKED = process.env.MOCK_LOCKED === "1";
 
 let user: string | null = null;
-let runs: { id: string; started: number; workload: string; seconds: number }[] = [];
+let runs: { id: string; started: number; workload: string; seconds: number; rounds: number }[] = [];
 const kicked = new Set<string>();
 const retained = new Map<string, string>(
   Array.from({ length: 250 }, (_, index) => [`devices/${index}/config`, JSON.stringify({ id: index, interval: 10 })]),
@@ -189,13 +189,14 @@ function bench(method: string, id: string | undefined, body: Record<string, unkn
   const run = ({ started, ...rest }: (typeof runs)[number]) => {
     const progress = Math.min(1, (now() - started) / rest.seconds);
     const figures = { tcp: { throughput: 84_000, p50: 0.00013, p99: 0.0016, cpu: 5.3e-6 }, ws: { throughput: 74_000, throughput_ratio: 0.88, throughput_ratio_low: 0.8, throughput_ratio_high: 0.95, p50: 0.00017, p99: 0.0019, cpu: 6e-6 } };
-    return { ...rest, started, state: progress < 1 ? "running" : "done", progress, report: progress < 1 ? null : { points: [{ figures }] } };
+    return { ...rest, started, state: progress < 1 ? "running" : "done", progress, error: null, report: progress < 1 ? null : { environment: { version: "triomq 0.0.0" }, points: [{ figures }] } };
   };
   if (method === "POST") {
-    runs = [{ id: `run-${runs.length + 1}`, started: now(), workload: String(body.workload), seconds: Number(body.seconds) }, ...runs];
-    return [200, { id: runs[0]!.id }];
+    runs = [{ id: `run-${runs.length + 1}`, started: now(), workload: String(body.workload), seconds: Number(body.seconds), rounds: Number(body.rounds) }, ...runs];
+    return [202, { id: runs[0]!.id }];
   }
-  if (id === undefined) return [200, { workloads: ["fan-in", "fan-out", "pairs"], items: runs.map(run) }];
+  const workloads = [{ name: "pub", text: "10 publishers, each to a subscriber of its own" }, { name: "rtt", text: "1 message at a time, there and back" }];
+  if (id === undefined) return [200, { workloads, items: runs.map(run).map(({ report, ...each }) => each) }];
   const found = runs.find((each) => each.id === id);
   if (found === undefined) return wrong(404, "not_found", "There is no such run.");
   if (method === "DELETE") runs = runs.filter((each) => each !== found);

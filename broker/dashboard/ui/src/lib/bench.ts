@@ -1,7 +1,9 @@
-// A report of `broker bench compare` as rows of a table, the subjects side by side.
+// Reports of `broker bench compare` as rows of a table, the subjects of each side by side.
 
 import * as format from "./format";
-import type { BenchReport } from "./types";
+import type { BenchReport, BenchRun } from "./types";
+
+export const SHOWN = 2; // reports beside each other
 
 export interface BenchRow {
   title: string;
@@ -46,11 +48,39 @@ export function rowsOfBench(report: BenchReport): BenchRow[] {
   }));
 }
 
+/** The rows of several reports, each row with the cells of all of them: the subjects of the first, its ratio, and so on. */
+export function sideBySide(reports: BenchReport[]): { title: string; cells: string[] }[] {
+  const tables = reports.map((report) => ({
+    none: [...subjectsOf(report).map(() => "–"), ""],
+    rows: new Map(rowsOfBench(report).map(({ title, cells, ratio }) => [title, [...cells, ratio]])),
+  }));
+  return FIGURES.filter(([, title]) => tables.some(({ rows }) => rows.has(title))).map(([, title]) => ({
+    title,
+    cells: tables.flatMap(({ none, rows }) => rows.get(title) ?? none),
+  }));
+}
+
+/** What is shown when `id` is switched on or off: at most SHOWN, the latest ones, in the order of switching on. */
+export function switched(shown: string[], id: string): string[] {
+  return shown.includes(id) ? shown.filter((each) => each !== id) : [...shown, id].slice(-SHOWN);
+}
+
+/** Whether it is not over yet. */
+export function isUnderWay({ state }: BenchRun): boolean {
+  return state === "running" || state === "stopping";
+}
+
+/** Seconds that a comparison takes, roughly: of two subjects, each with a run that does not count and its `rounds`. */
+export function estimate(each: number, rounds: number, connections: boolean): number {
+  const run = each + Math.min(1, each / 5) + 1.5;
+  return 2 * (Math.min(1, each) + 1.5 + rounds * run + (connections ? (rounds + 2) * 1.75 : 0));
+}
+
 function ratio(value: number | null | undefined, low: number | null | undefined, high: number | null | undefined): string {
   if (value == null) return "";
   return low == null || high == null ? value.toFixed(2) : `${value.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
 }
 
 function figuresOf(report: BenchReport): Record<string, Record<string, number | null>> {
-  return report.points?.[0]?.figures ?? report.figures ?? {};
+  return report.points?.[0]?.figures ?? {};
 }

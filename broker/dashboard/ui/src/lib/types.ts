@@ -116,6 +116,7 @@ export interface ClientDetail extends ClientItem {
   subscriptions_list: SubscriptionItem[];
   will: null | { topic: string; qos: number; retain: boolean; delay_s: number };
   record: FlightEvent[];
+  watched: boolean; // whether its packets are in the record, and not only what was decided
 }
 
 export interface SubscriptionItem {
@@ -157,21 +158,22 @@ export interface Explanation {
 
 export interface BenchRun {
   id: string;
-  state: "running" | "done" | "failed";
+  state: "running" | "stopping" | "stopped" | "done" | "failed";
   progress: number | null;
   workload?: string;
   seconds?: number;
+  rounds?: number;
   started?: number;
   error?: string | null;
   report?: BenchReport | null;
 }
 
 export interface BenchReport {
+  environment?: { version?: string };
   points?: { figures: Record<string, Record<string, number | null>> }[];
-  figures?: Record<string, Record<string, number | null>>;
 }
 
 export interface BenchList {
-  workloads?: string[];
-  items?: BenchRun[];
+  workloads: { name: string; text: string }[];
+  items: BenchRun[];
 }
