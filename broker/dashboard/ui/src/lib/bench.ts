@@ -4,11 +4,12 @@ import * as format from "./format";
 import type { BenchReport, BenchRun } from "./types";
 
 export const SHOWN = 2; // reports beside each other
+export const ENOUGH = 6; // rounds for an interval of 95 %
 
 export interface BenchRow {
   title: string;
   cells: string[]; // one of each subject
-  ratio: string; // of the last subject to the first, with its interval where there is one
+  ratio: string; // of the last subject to the first, with its interval where there were rounds enough
 }
 
 const FIGURES: [string, string, (value: number) => string][] = [
@@ -41,10 +42,16 @@ export function rowsOfBench(report: BenchReport): BenchRow[] {
   const figures = figuresOf(report);
   const subjects = Object.values(figures);
   const last = subjects.at(-1);
+  const rounds = (report.points?.[0]?.comparison?.rounds.length ?? 0) / subjects.length;
+  const ratio = (name: string): string => {
+    const [value, low, high] = ["", "_low", "_high"].map((end) => last?.[`${name}_ratio${end}`]);
+    if (value == null) return "";
+    return low == null || high == null || rounds < ENOUGH ? value.toFixed(2) : `${value.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+  };
   return FIGURES.filter(([name]) => subjects.some((each) => each[name] != null)).map(([name, title, text]) => ({
     title,
     cells: subjects.map((each) => (each[name] == null ? "–" : text(each[name]))),
-    ratio: ratio(last?.[`${name}_ratio`], last?.[`${name}_ratio_low`], last?.[`${name}_ratio_high`]),
+    ratio: ratio(name),
   }));
 }
 
@@ -74,11 +81,6 @@ export function isUnderWay({ state }: BenchRun): boolean {
 export function estimate(each: number, rounds: number, connections: boolean): number {
   const run = each + Math.min(1, each / 5) + 1.5;
   return 2 * (Math.min(1, each) + 1.5 + rounds * run + (connections ? (rounds + 2) * 1.75 : 0));
-}
-
-function ratio(value: number | null | undefined, low: number | null | undefined, high: number | null | undefined): string {
-  if (value == null) return "";
-  return low == null || high == null ? value.toFixed(2) : `${value.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
 }
 
 function figuresOf(report: BenchReport): Record<string, Record<string, number | null>> {

@@ -1,7 +1,6 @@
-// Drafts, keys, what is remembered, reports of the bench.
+// Drafts, keys, what is remembered.
 
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { rowsOfBench, subjectsOf } from "./bench";
 import { draftMistake, EMPTY, optionsOf, payloadOf, withDraft } from "./draft";
 import { recall, remember } from "./kept";
 import { Keys } from "./keys";
@@ -93,16 +92,4 @@ describe("what is remembered", () => {
     remember("pins", ["a"]);
     expect(recall("pins", ["none"])).toEqual(["none"]);
   });
-});
-
-test("a report of the bench has the subjects side by side", () => {
-  const figures = { tcp: { throughput: 80_000, p50: 0.0001, lost: 0 }, ws: { throughput: 70_000, throughput_ratio: 0.875, throughput_ratio_low: 0.8, throughput_ratio_high: 0.95, p50: 0.0002, p50_ratio: 2 } };
-  const report = { points: [{ figures }] };
-  expect(subjectsOf(report)).toEqual(["tcp", "ws"]);
-  expect(rowsOfBench(report)).toEqual([
-    { title: "Messages delivered", cells: ["80k/s", "70k/s"], ratio: "0.88 (0.80 to 0.95)" },
-    { title: "Latency p50", cells: ["100 µs", "200 µs"], ratio: "2.00" },
-    { title: "Lost", cells: ["0", "–"], ratio: "" },
-  ]);
-  expect(rowsOfBench({})).toEqual([]);
 });

@@ -170,7 +170,7 @@ export interface BenchRun {
 
 export interface BenchReport {
   environment?: { version?: string };
-  points?: { figures: Record<string, Record<string, number | null>> }[];
+  points?: { figures: Record<string, Record<string, number | null>>; comparison?: { rounds: unknown[] } }[];
 }
 
 export interface BenchList {
