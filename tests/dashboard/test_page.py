@@ -51,6 +51,7 @@ SCENARIOS: Final = {
     "what_needs_the_api_says_so",
     "transports_from_sys",
     "log_in",
+    "first_steps",
     "look_dark",
     "look_phone",
 }

@@ -65,7 +65,7 @@ export const scenarios = {
     await until(() => page.locator("canvas").count(), (count) => count >= 6, "the charts");
   },
 
-  async clients({ page, open, root, device }) {
+  async clients({ page, open, publish, root, device }) {
     const client = await device(`${root}/a`, "ws");
     await client.subscribeAsync([`${root}/one`, `${root}/two/#`], { qos: 1 });
     await device(`${root}/b`, "tcp");
@@ -77,6 +77,10 @@ export const scenarios = {
     await page.getByRole("button", { name: `${root}/a` }).click();
     const panel = page.getByRole("region", { name: `Client ${root}/a` });
     await sees(panel, new RegExp(`connected since .* ws .*Subscriptions ${root}/one QoS 1 ${root}/two/# QoS 1 Flight record`));
+
+    await panel.getByRole("button", { name: "Watch packets" }).click();
+    await publish(`${root}/one`, "seen");
+    await sees(panel, new RegExp(`← out PUBLISH ${root}/one`));
 
     const ended = new Promise((resolve) => client.once("disconnect", resolve));
     await panel.getByRole("button", { name: "Kick…" }).click();
@@ -391,5 +395,24 @@ export const locked = {
     await page.getByRole("button", { name: "Log out" }).click();
     await sees(page.locator("header"), /MQTT refused: not authorized API log in/);
     await sees(page.locator("main"), /can be seen by those who are logged in/);
+  },
+
+  /** Nobody publishes to this broker, and each view says what to do about it. */
+  async first_steps({ page, open }) {
+    await open("/");
+    await page.locator("header").getByRole("button", { name: "Log in" }).click();
+    await page.getByLabel("User").fill("ann");
+    await page.getByLabel("Password").fill("secret");
+    await page.getByRole("dialog").getByRole("button", { name: "Log in" }).click();
+    await sees(page.locator("header"), /MQTT connected API ready/);
+    const steps = page.getByRole("region", { name: "First steps" });
+    await sees(steps, /Nothing has been published since the broker started.* broker simulate home --url mqtt:\/\/127\.0\.0\.1:\d+ --url ws:\/\/127\.0\.0\.1:\d+\/mqtt/);
+    for (const [view, says] of [["topics", "broker simulate"], ["retained", "broker pub -L mqtt:"], ["clients", "broker sub -L mqtt:"]]) {
+      await open(`/#/${view}`);
+      await sees(steps, new RegExp(says));
+    }
+    await open("/#/topics");
+    await subscribe(page, "home/#");
+    await sees(page.locator("main"), /Nothing has come yet/);
   },
 };

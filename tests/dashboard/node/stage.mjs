@@ -14,9 +14,9 @@ export const DESK = { viewport: { width: 1280, height: 800 }, reducedMotion: "re
 /** What a scenario has of a broker: its page's address, and devices, which are gone with `end`. */
 export function brokerAt({ ws, tcp }) {
   const clients = [];
-  const device = async (clientId, transport) => {
+  const device = async (clientId, transport, settings = {}) => {
     const url = transport === "ws" ? `ws://127.0.0.1:${ws}/mqtt` : `mqtt://127.0.0.1:${tcp}`;
-    const client = await mqtt.connectAsync(url, { clientId, protocolVersion: 5, reconnectPeriod: 0 });
+    const client = await mqtt.connectAsync(url, { clientId, protocolVersion: 5, reconnectPeriod: 0, ...settings });
     clients.push(client);
     return client;
   };

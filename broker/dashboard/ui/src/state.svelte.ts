@@ -50,6 +50,11 @@ class App {
     return this.session?.version ?? this.overview?.version ?? "";
   }
 
+  /** Whether nothing has been published since the broker started. */
+  get quiet(): boolean {
+    return this.overview !== null && this.overview.messages.publish_received === 0;
+  }
+
   /** Whether the API answers to one who is at least `role`. */
   may(role: Role): boolean {
     return this.apiState === "ready" && ROLES.indexOf(this.session?.role ?? "none") >= ROLES.indexOf(role);
