@@ -47,7 +47,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "config": ("broker.cli.config", "config", "Show, explain and start a configuration."),
     "certs": ("broker.cli.certs", "certs", "Make a development CA and certificates for TLS."),
     "check-config": ("broker.cli.config", "check_config", "Read the configuration and name every mistake."),
-    "explain": ("broker.cli.explain", "explain", "Say which rule lets a Client publish or subscribe, or does not."),
+    "explain": ("broker.cli.explain", "explain", "Say why a message does or does not reach a Client."),
 }
 
 _EXAMPLES = """\b

@@ -68,6 +68,8 @@ def test_for_programs(command: Command, path: str) -> None:
     result = command(*words, "publish", "home/c1/state", "--retain")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["rule"]["list"] == "allow_retain"
+    result = command("explain", "-c", path, "--client", "c1", "publish", "a", "-o", "json")
+    assert json.loads(result.stdout)["allowed"] is False
 
 
 def test_subscribe_and_receive(command: Command, path: str) -> None:
@@ -76,6 +78,20 @@ def test_subscribe_and_receive(command: Command, path: str) -> None:
     assert command(*words, "subscribe", "#").exit_code == 5
     assert command(*words, "receive", "home/x").exit_code == 0
     assert command(*words, "receive", "$SYS/x").exit_code == 5
+
+
+@pytest.mark.parametrize("words", [("--retain",), ("--user", "u"), ("--role", "r")])
+def test_a_running_broker_knows_the_client_itself(command: Command, words: tuple[str, ...]) -> None:
+    result = command("explain", "--client", "c1", "--topic", "a", *words)
+    assert result.exit_code == 2
+    assert f"{words[0]} asks a configuration" in result.stderr
+
+
+def test_the_file_of_the_environment_is_no_hindrance(command: Command, path: str) -> None:
+    url = ("--url", "http://127.0.0.1:1")
+    result = command("explain", "--client", "c1", "--topic", "a", *url, env={"BROKER_CONFIG": path})
+    assert result.exit_code == 4
+    assert "connection refused" in result.stderr
 
 
 def test_without_roles(command: Command) -> None:
@@ -94,6 +110,12 @@ def test_without_roles(command: Command) -> None:
         (("--client", "c1", "--role", "x", "publish", "a"), "there is no role 'x'. There are: sensor, reader."),
         (("--client", "c1", "eat", "a"), "'eat' is not one of 'publish', 'subscribe', 'receive'"),
         (("publish", "a"), "--client"),
+        (("--client", "c1"), "Say --topic TOPIC to ask a running broker"),
+        (("--client", "c1", "publish"), "Say --topic TOPIC to ask a running broker"),
+        (("--client", "c1", "publish", "a", "--url", "http://x"), "--url asks a running broker, which needs --topic"),
+        (("--client", "c1", "publish", "a", "--watch", "5"), "--watch asks a running broker"),
+        (("--client", "c1", "--topic", "a"), "--config asks a configuration, and --topic a running broker"),
+        (("--client", "c1", "--topic", "a", "publish", "a"), "'publish' a configuration: give one of them"),
     ],
 )
 def test_usage(command: Command, path: str, words: tuple[str, ...], message: str) -> None:
@@ -119,6 +141,7 @@ def test_help(command: Command) -> None:
     result = command("explain", "--help")
     assert result.exit_code == 0
     assert "broker explain -c broker.toml" in result.stdout
+    assert "broker explain --client panel-3 --topic building/3/temperature" in result.stdout
 
 
 def test_the_guide_is_true(command: Command, tmp_path: Path) -> None:

@@ -66,10 +66,12 @@ class Api:
         """What stands at this path; each part of it is a name as it is. Raises ClickException, as `change` does."""
         return self._answer("GET", _target(path, query))
 
-    def change(self, method: str, *path: str, query: Mapping[str, Any] | None = None) -> Item:
-        """Do it, once. An answer without content is an empty one."""
+    def change(
+        self, method: str, *path: str, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Item:
+        """Do it, once; `body` goes as JSON. An answer without content is an empty one."""
         self.close()
-        return self._answer(method, _target(path, query))
+        return self._answer(method, _target(path, query), json.dumps(body).encode() if body is not None else None)
 
     def items(self, *path: str, query: Mapping[str, Any] | None = None, most: int | None = None) -> Iterator[Item]:
         """All items of a list, page after page; at most so many. The list may change in between."""
@@ -84,8 +86,8 @@ class Api:
 
     # -- Parts
 
-    def _answer(self, method: str, target: str) -> Item:
-        status, headers, data = self._exchange(method, target)
+    def _answer(self, method: str, target: str, body: bytes | None = None) -> Item:
+        status, headers, data = self._exchange(method, target, body)
         said = _parsed(data)
         if status == 204:
             return {}
@@ -93,21 +95,23 @@ class Api:
             return said
         raise self._refusal(status, headers, said)
 
-    def _exchange(self, method: str, target: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+    def _exchange(self, method: str, target: str, body: bytes | None) -> tuple[int, http.client.HTTPMessage, bytes]:
         headers = {"Accept": "application/json", "User-Agent": f"triomq/{__version__}"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         again = self._used
         try:
             self._used = True
             try:
-                self._connection.request(method, target, headers=headers)
+                self._connection.request(method, target, body, headers)
                 response = self._connection.getresponse()
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 self._connection.close()
                 if not again or method != "GET":
                     raise
-                self._connection.request(method, target, headers=headers)
+                self._connection.request(method, target, body, headers)
                 response = self._connection.getresponse()
             return response.status, response.headers, response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -136,7 +136,7 @@ def show_client(identifier: str, output: str, **where: Any) -> None:
         for line in lines(HELD[1:], held):
             say(line)
     for event in said.get("record") or []:
-        say(_event(event))
+        say(event_line(event))
 
 
 @clients.command("kick", short_help="End the connection of a Client.")
@@ -215,9 +215,12 @@ def _will(said: object) -> str:
     return f"{shown(said.get('topic'))} (QoS {shown(said.get('qos'))}{kept}{delay})"
 
 
-def _event(said: Item) -> str:
+def event_line(said: Item) -> str:
+    """An event of a flight record."""
     at = said.get("time")
     clock = time.strftime("%H:%M:%S", time.localtime(at)) if isinstance(at, (int, float)) else ""
-    return " ".join(
-        filter(None, (clock, *(shown(said.get(name)) for name in ("direction", "packet", "topic", "detail"))))
-    )
+    times = said.get("times")
+    often = f"({shown(times)} times)" if isinstance(times, int) and times > 1 else ""
+    qos = f"QoS {shown(said['qos'])}" if said.get("qos") is not None else ""
+    packet = (shown(said.get(name)) for name in ("direction", "packet", "topic"))
+    return " ".join(filter(None, (clock, *packet, qos, shown(said.get("detail")), often)))
