@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import re
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,11 @@ from broker.config import AuthConfig, StoreConfig, TlsConfig, WebConfig
 from broker.core.grants import AllowAll
 from broker.packets.reasons import ReasonCode
 from broker.packets.types import MQTT_5_0, Connack, Connect, Disconnect
-from broker.site import settings_of
+from broker.site import compare_command, settings_of
+from broker.web.reports import Reports
 from tests.authority import authority
 from tests.scripted import Peer, WebSocketStream
+from tests.web.test_reports import REPORT, comparison
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,11 +71,27 @@ async def test_health_metrics_and_api_beside_mqtt() -> None:
 
 async def test_the_store_is_told_of(tmp_path: Path) -> None:
     wanted = Config(listeners=[ListenerConfig(type="auto", port=0)], store=StoreConfig(path=tmp_path))
+    Reports(tmp_path / "bench").keep(comparison(), json.dumps(REPORT))
     async with serve(wanted) as server:
         _, body = await asked(server, "/readyz")
         assert json.loads(body)["store"] == "ok"
         _, body = await asked(server, "/api/v1/overview")
         assert json.loads(body)["store"]["durability"] == "fsync"
+        _, body = await asked(server, "/api/v1/bench")
+        assert json.loads(body)["items"] == [comparison().told()]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_comparisons_can_be_run_unless_they_are_switched_off(wanted: bool) -> None:
+    async with serve(config(bench=wanted)) as server:
+        _, body = await asked(server, "/api/v1/session")
+        assert json.loads(body)["features"]["bench"] is wanted
+
+
+def test_an_interpreter_that_cannot_be_started_compares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compare_command() == (sys.executable, "-P", "-m", "broker", "bench", "compare")
+    monkeypatch.setattr(sys, "executable", "")
+    assert compare_command() is None
 
 
 async def test_with_all_parts_off_the_plain_page_answers() -> None:

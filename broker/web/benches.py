@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import subprocess
 import time
@@ -115,7 +114,7 @@ class Benches:
         if self.running is not None:
             raise Busy(self.running)
         now = self._system.clock()
-        identifier = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+        identifier = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{os.urandom(2).hex()}"
         comparison = self.running = Comparison(identifier, workload, seconds, rounds, connections, now)
         self._known.insert(0, comparison)
         self._scope = trio.CancelScope()

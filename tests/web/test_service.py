@@ -14,6 +14,7 @@ from broker.web.service import Web
 from broker.web.settings import Settings
 from tests.web.lines import MemoryLine
 from tests.web.systems import Bench
+from tests.web.test_benches import bench_of, over
 
 if TYPE_CHECKING:
     import pytest
@@ -58,6 +59,18 @@ async def test_requests_wait_until_it_is_loaded(nursery: trio.Nursery) -> None:
     assert b"triomq_loop_lag_seconds" in said
     assert b'"columns"' in await line.answer()
     assert len(web.history.table()["rows"]) == 1
+
+
+async def test_comparisons_end_with_it(nursery: trio.Nursery) -> None:
+    bench = bench_of("time.sleep(100)")
+    assert not Web(bench.system, Settings(bench=False), nursery).benches.possible
+    web = Web(bench.system, Settings(), nursery)
+    assert web.benches.possible
+    started = await web.benches.start("pub", 1, 1, 0)
+    web.stop()
+    assert not web.benches.possible
+    assert await over(web.benches) is started
+    assert started.state == "stopped"
 
 
 async def test_a_failure_to_load_is_no_failure_of_the_broker(
