@@ -110,7 +110,8 @@ def _not_subscribed(session: Session, topic: str) -> str:
     count = len(session.subscriptions)
     if not count:
         return "It is subscribed to nothing."
-    text = f"None of its {count} Topic Filters matches '{topic}'."
+    which = "Its only Topic Filter does not match" if count == 1 else f"None of its {count} Topic Filters matches"
+    text = f"{which} '{topic}'."
     near = [each for each in session.subscriptions.values() if _nearly(each.topic_filter, topic)]
     if near:
         text += f" Nearly: {_listed(near)}"

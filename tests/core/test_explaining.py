@@ -78,8 +78,12 @@ def test_a_client_without_subscriptions() -> None:
 def test_what_nearly_matches_is_named(topic_filter: str, topic: str, near: bool) -> None:
     broker = new_broker()
     subscribe(durable(broker), topic_filter)
-    account = checked(explain(broker, "c", topic), NOT_SUBSCRIBED, "1 Topic Filters")
+    account = checked(explain(broker, "c", topic), NOT_SUBSCRIBED, "Its only Topic Filter does not match")
     assert (f"Nearly: '{topic_filter}'" in account.text) == near
+    other = durable(broker, "d")
+    subscribe(other, "x")
+    subscribe(other, "z")
+    checked(explain(broker, "d", topic), NOT_SUBSCRIBED, "None of its 2 Topic Filters matches")
 
 
 class Deaf(Grant):

@@ -43,7 +43,7 @@ def test_a_message_that_would_not(site: Site, command: Command, words: tuple[str
         result = command(*asked)
         assert result.exit_code == 1
         assert result.stdout.startswith("not subscribed: 'Lab/1' to Client 'panel'\n")
-        assert "  stop  subscription  None of its 1 Topic Filters matches 'Lab/1'. Nearly: 'lab/#'" in result.stdout
+        assert "  stop  subscription  Its only Topic Filter does not match 'Lab/1'. Nearly: 'lab/#'" in result.stdout
         result = command(*asked, *words)
         assert result.exit_code == 1
         assert json.loads(result.stdout)["verdict"] == "not_subscribed"
