@@ -5,6 +5,9 @@ They run on the source beside them, or, with `TRIOMQ_BUILD=compiled`, on an unpa
 build, or because it has nothing to do with what is compiled and takes long. `faults_long` is for the long form of a
 test that has a short one: it runs when `-m` asks for it (`make faults`), and at no other time.
 
+Scenarios go through many doors. With `TRIOMQ_DOORS=shared` a run goes through those of its build (`make test`), else
+through all.
+
 Most tests wait: for a process to start, a time to pass, a disk. So more of them run at a time than there are
 processors, and none may count on having one to itself; hypothesis measures no times.
 """
@@ -23,8 +26,7 @@ import broker.packets.decode
 ROOT: Final = Path(__file__).parent.parent
 BUILD: Final = os.environ.get("TRIOMQ_BUILD", "plain")
 # What has nothing compiled in it but the packets it is tested with, whose own tests run twice: the second run would be
-# the first once more. And of what is reached in TLS, which lies below what is compiled, the second run has one door and
-# not two. A compiled broker is proved by the clients of others, and by `serve`, `bench` and `demo`.
+# the first once more. A compiled broker is proved by the clients of others, and by `serve`, `bench` and `demo`.
 NOT_COMPILED: Final = {
     "": "auth client config probe simulation test_readme",
     "bench": "test_charts test_comparison test_conditions test_drawing test_environment test_errors test_findings "
@@ -35,12 +37,20 @@ NOT_COMPILED: Final = {
     "test_reload test_running test_simulate test_sub test_table",
     "interop": "test_commands",
 }
+SHARED: Final = os.environ.get("TRIOMQ_DOORS") == "shared"
 LEFT_OUT: Final = frozenset(Path(folder, name) for folder, names in NOT_COMPILED.items() for name in names.split())
 SUFFIXES: Final = {"plain": ".py", "compiled": ".so"}
 AT_A_TIME: Final = 2  # tests, for each processor
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+def doors_of_this_run(names: tuple[str, ...], *, plain: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `names` that this run goes through: all, or of two runs that share them its own."""
+    if not SHARED:
+        return names
+    return tuple(name for name in names if (name in plain) == (BUILD == "plain"))
 
 
 def pytest_xdist_auto_num_workers() -> int:

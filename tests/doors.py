@@ -4,13 +4,14 @@
 broker one at a time. `memory` is the memory stream alone, for scenarios in which time passes: together with the
 `autojump_clock` of pytest-trio an hour takes no time. `version` is the protocol level of the Client: 3.1.1 and 5.0.
 
+Where the run on the plain build is followed by one on the compiled build, each goes through half of the doors.
+
 The broker starts with the first Client; settings are given before, in `door.settings`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ import broker
 from broker.config import Config
 from broker.packets.types import MQTT_3_1_1, MQTT_5_0, NO_PROPERTIES, Properties, Will
 from tests.authority import NAME, authority
+from tests.conftest import doors_of_this_run
 from tests.scripted import Dripping, Peer, WebSocketStream
 
 if TYPE_CHECKING:
@@ -31,10 +33,9 @@ if TYPE_CHECKING:
     from broker.server import Server
 
 TYPES = {"tcp": "tcp", "ws": "ws", "tls": "tcp", "wss": "ws"}  # of the listener
-if os.environ.get("TRIOMQ_BUILD") == "compiled":
-    del TYPES["tls"]  # as tests/conftest.py says
-NAMES = (*TYPES, "memory", "drip")
 SECURE = ("tls", "wss")
+NAMES = doors_of_this_run((*TYPES, "memory", "drip"), plain=("ws", "tls", "memory"))
+SOCKETS = tuple(name for name in NAMES if name in TYPES)
 
 
 class Door:
@@ -153,7 +154,7 @@ async def door(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture)
         yield opened
 
 
-@pytest.fixture(params=tuple(TYPES))
+@pytest.fixture(params=SOCKETS)
 async def socket_door(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Door]:
     """The doors with sockets, whose buffers fill."""
     async with _open(request.param, caplog) as opened:

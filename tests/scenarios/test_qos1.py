@@ -98,7 +98,7 @@ async def test_a_message_is_not_sent_again_while_the_connection_lasts(
     await subscriber.subscribe("a", qos=1)
     await publisher.publish("a", b"x", qos=1)
     await subscriber.expect(Publish)
-    await subscriber.nothing(3000)
+    await subscriber.nothing(300)
 
 
 @statement("MQTT5-4.4.0-1", "MQTT5-3.3.1-1", "MQTT5-4.5.0-1", "MQTT311-4.4.0-1", "MQTT311-3.3.1-1", "MQTT311-4.6.0-1")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.scripted import Peer
 
 WILL = Will("will", b"gone", qos=1)
-LASTING = properties(session_expiry_interval=3600)
+LASTING = properties(session_expiry_interval=300)
 
 
 async def witness(door: Door, version: int = MQTT_5_0) -> Peer:
@@ -124,7 +124,7 @@ async def test_a_delayed_will(memory: Door, autojump_clock: MockClock) -> None:
     await peer.lose()
     await witnessing.nothing(59)
     assert (await witnessing.message()).payload == b"gone"
-    await witnessing.nothing(5000)
+    await witnessing.nothing(400)
 
 
 @statement("MQTT5-3.1.3-9")
@@ -138,13 +138,13 @@ async def test_a_client_that_comes_back_in_time(memory: Door, clean_start: bool,
     await memory.connect("c", clean_start=clean_start, properties=LASTING)
     if clean_start:
         assert (await witnessing.message()).payload == b"gone"
-    await witnessing.nothing(5000)
+    await witnessing.nothing(400)
 
 
 @statement("MQTT5-3.1.2-8")
 async def test_a_will_does_not_wait_longer_than_the_session(memory: Door, autojump_clock: MockClock) -> None:
     witnessing = await witness(memory)
-    will = Will("will", b"gone", delay_interval=3600)
+    will = Will("will", b"gone", delay_interval=300)
     peer = await memory.connect("c", will=will, properties=properties(session_expiry_interval=60))
     await peer.lose()
     await witnessing.nothing(59)
@@ -152,7 +152,7 @@ async def test_a_will_does_not_wait_longer_than_the_session(memory: Door, autoju
     peer = await memory.connect("d", will=will)
     await peer.lose()
     assert (await witnessing.message()).payload == b"gone"
-    await witnessing.nothing(5000)
+    await witnessing.nothing(400)
 
 
 @statement("MQTT5-3.1.2-8", "MQTT311-3.1.2-8")
@@ -170,7 +170,7 @@ async def test_a_takeover_within_the_delay_does_not(memory: Door, autojump_clock
     peer = await memory.connect("c", will=Will("will", b"gone", delay_interval=60), properties=LASTING)
     await memory.connect("c", clean_start=False, properties=LASTING, session_present=True)
     await peer.disconnected(ReasonCode.SESSION_TAKEN_OVER)
-    await witnessing.nothing(5000)
+    await witnessing.nothing(400)
 
 
 @statement("MQTT5-3.1.3-10", "MQTT5-3.3.2-4", "MQTT5-3.3.2-15", "MQTT5-3.3.2-16", "MQTT5-3.3.2-17", "MQTT5-3.3.2-20")

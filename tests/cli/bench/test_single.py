@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,11 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroke
 def children(pid: int) -> dict[int, str]:
     """The processes that `pid` has started, with their command lines."""
     found = " ".join(each.read_text() for each in (Path("/proc") / str(pid) / "task").glob("*/children")).split()
-    return {int(child): (Path("/proc") / child / "cmdline").read_text().replace("\0", " ") for child in found}
+    children: dict[int, str] = {}
+    for child in found:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            children[int(child)] = (Path("/proc") / child / "cmdline").read_text().replace("\0", " ")
+    return children
 
 
 def wait_for_load(pid: int) -> dict[int, str]:
