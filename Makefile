@@ -20,7 +20,7 @@ PIP = if $(PYTHON) -m pip --version >/dev/null 2>&1; \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev ui node demo test test-plain test-compiled faults lint audit types check format conformance schema \
-	autobahn fuzz interop-node clean
+	autobahn fuzz interop-node pictures clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -139,6 +139,9 @@ tests/%/node/node_modules/.package-lock.json: tests/%/node/package-lock.json
 	@cd tests/$*/node && npm ci --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json
 
 interop-node: node $(patsubst %,tests/%/node/node_modules/.package-lock.json,interop dashboard)  ## Install what tests need of JavaScript
+
+pictures: ui interop-node $(VENV)/tools  ## Make the pictures of the documents anew, which takes some minutes (needs Chromium)
+	@$(RUN) -m tests.dashboard.pictures docs/pictures
 
 clean:  ## Remove all that these commands made
 	rm -rf $(VENV) tests/interop/node/node_modules tests/dashboard/node/node_modules broker/dashboard/static \

@@ -407,7 +407,7 @@ export const locked = {
     await sees(page.locator("header"), /MQTT connected API ready/);
     const steps = page.getByRole("region", { name: "First steps" });
     await sees(steps, /Nothing has been published since the broker started.* broker simulate home --url mqtt:\/\/127\.0\.0\.1:\d+ --url ws:\/\/127\.0\.0\.1:\d+\/mqtt/);
-    for (const [view, says] of [["topics", "broker simulate"], ["retained", "broker pub -L mqtt:"], ["clients", "broker sub -L mqtt:"]]) {
+    for (const [view, says] of [["topics", "broker simulate"], ["retained", "broker pub -L mqtt:"], ["clients", "broker sub -L mqtt:"], ["transports", "broker simulate"]]) {
       await open(`/#/${view}`);
       await sees(steps, new RegExp(says));
     }
