@@ -32,6 +32,7 @@ NOT_COMPILED: Final = {
     "bench": "test_charts test_comparison test_conditions test_drawing test_environment test_errors test_findings "
     "test_identity test_limits test_meter test_metrics test_page test_processes test_results test_statistics "
     "test_sweep test_sweep_charts test_sys_meter test_tables test_trust test_units test_workload",
+    "cli/bench": "test_compare test_reports test_running test_workloads",
     "cli": "admin test_authority test_beacon test_certs test_config test_connecting test_errors test_explain "
     "test_formats test_logs test_notify test_outputs test_passwd test_payloads test_probe test_properties test_pub "
     "test_reload test_running test_simulate test_sub test_table",

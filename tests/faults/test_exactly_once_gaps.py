@@ -22,6 +22,7 @@ from broker.packets.types import (
     Pubrec,
     Pubrel,
 )
+from tests.conftest import doors_of_this_run
 from tests.faults.killable import TrioMQ
 from tests.faults.ledger import Ledger
 from tests.faults.test_kill import SEED
@@ -110,12 +111,12 @@ class Exchange:
         self.broker.stop()
 
 
-WAYS: Final = [(MQTT_5_0, False, "written"), (MQTT_3_1_1, True, "fsync")]
+WAYS: Final = {"5.0-tcp-written": (MQTT_5_0, False, "written"), "3.1.1-ws-fsync": (MQTT_3_1_1, True, "fsync")}
 
 
-@pytest.fixture(params=WAYS, ids=["5.0-tcp-written", "3.1.1-ws-fsync"])
+@pytest.fixture(params=doors_of_this_run(tuple(WAYS), plain=("5.0-tcp-written",)))
 def exchange(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Exchange]:
-    with Exchange(tmp_path, *request.param) as made:
+    with Exchange(tmp_path, *WAYS[request.param]) as made:
         yield made
 
 
@@ -216,7 +217,7 @@ def test_when_a_packet_is_seen(tmp_path: Path, moment: str, answered: bool) -> N
     number = list(SEEN).index(moment) + answered
     who, kind = SEEN[moment]
     seen: list[ControlPacket] = []
-    with Exchange(tmp_path, *WAYS[number % 2]) as exchange:
+    with Exchange(tmp_path, *tuple(WAYS.values())[number % 2]) as exchange:
         client = exchange.publisher if who == "publisher" else exchange.subscriber
 
         def trap(packet: ControlPacket) -> None:
