@@ -102,6 +102,7 @@ class Broker:
         self.owners = Owners()
         self.flights = Flights()
         self.flapping = Flapping(self.limits)
+        self.banned: dict[str, float] = {}  # Client Identifiers that whoever runs the broker has banned: until when
         self.takeovers = Takeovers(self.limits)
         self.sys_topics = SysTopics(self)
         self._shutting_down = False
@@ -228,6 +229,8 @@ class Broker:
         refusal = no_room(self, session, principal)
         if refusal is not None:
             return refusal
+        if self.banned and self.banned.get(identifier, now) > now:
+            return Refusal(ReasonCode.BANNED, "this Client is banned for a while")
         if not assigned and self.flapping.banned(identifier, principal, connection.peer.address, now):
             return banned(self, connection, identifier)
         journal = self.journal

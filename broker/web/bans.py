@@ -1,8 +1,8 @@
 """Client Identifiers that an operator has banned for a while.
 
-A Watcher: whoever connects with one of them is disconnected again at the end of the round, with 0x98 Administrative
-action. It is a tool against a device gone wild, not against an attacker, who takes another identifier; it ends with the
-process. The memory is bounded: where it is full, nobody more is banned.
+Whoever has one of them is disconnected with 0x98 Administrative action, and its CONNECT is refused with 0x8A Banned
+(0x05 before 5.0) once it has proved who it is. It is a tool against a device gone wild, not against an attacker, who
+takes another identifier; it ends with the process. The memory is bounded: where it is full, nobody more is banned.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from broker.packets.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from broker.core.broker import Broker
-    from broker.core.ports import Peer
 
 KEPT: Final = 10_000
 REASON_CHARACTERS: Final = 200
@@ -43,16 +42,20 @@ class Bans:
         if len(self._held) >= KEPT and client_identifier not in self._held:
             return None
         ban = self._held[client_identifier] = Ban(client_identifier, now + seconds, reason[:REASON_CHARACTERS])
+        self._broker.banned[client_identifier] = ban.until
         return ban
 
     def remove(self, client_identifier: str, now: float) -> bool:
         """Take a ban back; whether there was one."""
         self.held(now)
+        self._broker.banned.pop(client_identifier, None)
         return self._held.pop(client_identifier, None) is not None
 
     def held(self, now: float) -> list[Ban]:
         """Those in force."""
-        self._held = {name: ban for name, ban in self._held.items() if ban.until > now}
+        for name in [name for name, ban in self._held.items() if ban.until <= now]:
+            del self._held[name]
+            self._broker.banned.pop(name, None)
         return list(self._held.values())
 
     def end(self, client_identifier: str, detail: str) -> bool:
@@ -63,23 +66,3 @@ class Bans:
             return False
         self._broker.doom(connection, ReasonCode.ADMINISTRATIVE_ACTION, detail)
         return True
-
-    # -- The Watcher
-
-    def connected(self, client_identifier: str, peer: Peer) -> None:
-        ban = self._held.get(client_identifier)
-        if ban is None:
-            return
-        session = self._broker.sessions.get(client_identifier)
-        connection = session.connection if session is not None else None
-        if connection is not None and connection.last_received < ban.until:
-            self.end(client_identifier, "this Client is banned for a while")
-
-    def disconnected(self, client_identifier: str, peer: Peer, reason: str) -> None:
-        """Nothing to do."""
-
-    def refused(self, client_identifier: str, peer: Peer, reason: str) -> None:
-        """Nothing to do."""
-
-    def noticed(self, kind: str, text: str) -> None:
-        """Nothing to do."""

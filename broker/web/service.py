@@ -44,7 +44,6 @@ class Web:
         self._app: AsgiApp | None = None
         self._loaded = trio.Event()
         self._loading = False
-        system.broker.watchers = (*system.broker.watchers, self.bans)
         self.lag = system.lag = LoopLag(system.broker.stats.loop_lag)
         nursery.start_soon(self.lag.run)
         if settings.api:

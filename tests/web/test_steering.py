@@ -37,7 +37,6 @@ async def test_ending_a_connection(caplog: pytest.LogCaptureFixture) -> None:
 async def test_banning() -> None:
     bench = Bench()
     bans = Bans(bench.broker)
-    bench.broker.watchers = (bans,)
     asker = site(bench, bans=bans)
     first, second = bench.client("one"), bench.client("two")
     assert (await asker.ask("DELETE", "/api/v1/clients/one?ban_s=600")).status == 204
