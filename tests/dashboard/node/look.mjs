@@ -32,8 +32,8 @@ const VIEWS = {
     await page.getByRole("button", { name: `${root}/lamp` }).click();
     await page.locator(".detail .payload").waitFor();
   },
-  async clients(page) {
-    await page.getByRole("row").nth(1).getByRole("button").click();
+  async clients(page, root) {
+    await page.getByRole("button", { name: root, exact: true }).click();
     await page.getByRole("region", { name: "Flight record" }).waitFor();
   },
   async subscriptions(page) {
@@ -48,8 +48,9 @@ const VIEWS = {
 };
 
 /** Fails with what axe finds that is serious, of `rules` or of all, and what is wider than the window, in each view. */
-export async function look({ page, open, publish, root }, rules) {
+export async function look({ page, open, publish, device, root }, rules) {
   const found = [];
+  await (await device(root, "ws")).subscribeAsync(`${root}/#`);
   await publish(`${root}/lamp`, '{"level": 20}', { retain: true });
   await publish(`${root}/lamp`, '{"level": 21}', { retain: true });
   for (const [view, show] of Object.entries(VIEWS)) {
