@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from broker.server import Server
 
-PATIENCE = 20.0  # seconds for what must happen, however busy the machine is
+PATIENCE = 60.0  # seconds for what must happen, however busy the machine is
 SHORT: dict[str, Any] = {"publishers": 2, "subscribers": 2, "seconds": 0.15, "warm_up": 0.0, "timeout": PATIENCE}
 
 
