@@ -69,8 +69,8 @@ setup-dev: $(VENV)/tools setup  ## Install the broker and what its tests and che
 demo: $(VENV)/installed  ## Start the broker and a fleet of simulated devices, and show their topics until Ctrl-C
 	@exec $(VENV)/bin/broker demo
 
-# Where there are two runs, they share the doors that a scenario goes through (tests/conftest.py).
-test: export TRIOMQ_DOORS = $(shell ls $(VENV)/wheel/*-none-any.whl >/dev/null 2>&1 || echo shared)
+# Where there are two runs they share some of the work (tests/conftest.py); where the wheel is plain there is one.
+test: export TRIOMQ_SHARED = $(shell ls $(VENV)/wheel/*-none-any.whl >/dev/null 2>&1 || echo yes)
 test: $(VENV)/installed test-plain test-compiled  ## Run every test plain, then compiled (PYTEST_FLAGS adds options)
 
 test-plain: $(VENV)/tools  ## Run the tests on the source as it stands here

@@ -5,8 +5,8 @@ They run on the source beside them, or, with `TRIOMQ_BUILD=compiled`, on an unpa
 build, or because it has nothing to do with what is compiled and takes long. `faults_long` is for the long form of a
 test that has a short one: it runs when `-m` asks for it (`make faults`), and at no other time.
 
-Scenarios go through many doors. With `TRIOMQ_DOORS=shared` a run goes through those of its build (`make test`), else
-through all.
+`make test` makes both runs, and with `TRIOMQ_SHARED` set they share some of the work: a scenario goes through half of
+its doors in each, and what looks at a broker's process from outside has the compiled one, which is what people run.
 
 Most tests wait: for a process to start, a time to pass, a disk. So more of them run at a time than there are
 processors, and none may count on having one to itself; hypothesis measures no times.
@@ -38,7 +38,9 @@ NOT_COMPILED: Final = {
     "test_reload test_running test_simulate test_sub test_table",
     "interop": "test_commands",
 }
-SHARED: Final = os.environ.get("TRIOMQ_DOORS") == "shared"
+# Of these tests one run is enough where there are two
+FROM_OUTSIDE: Final = ("faults", "hostile", "interop")
+SHARED: Final = bool(os.environ.get("TRIOMQ_SHARED"))
 LEFT_OUT: Final = frozenset(Path(folder, name) for folder, names in NOT_COMPILED.items() for name in names.split())
 SUFFIXES: Final = {"plain": ".py", "compiled": ".so"}
 AT_A_TIME: Final = 2  # tests, for each processor
@@ -84,6 +86,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return is_left_out(collection_path.relative_to(tests)) or None  # None leaves it to others
 
 
+def is_for_the_other_run(item: pytest.Item) -> bool:
+    """Whether this run on the plain build leaves a test to the one on the compiled build, which has it."""
+    module = item.path.relative_to(ROOT / "tests")
+    once = module.parts[0] in FROM_OUTSIDE and item.get_closest_marker("build") is None
+    return once and not is_left_out(module)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     long = "faults_long" in config.option.markexpr
     kept: list[pytest.Item] = []
@@ -91,6 +100,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         here = all(mark.args == (BUILD,) for mark in item.iter_markers("build"))
         here = here and (long or item.get_closest_marker("faults_long") is None)
+        here = here and not (SHARED and BUILD == "plain" and is_for_the_other_run(item))
         (kept if here else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept

@@ -96,7 +96,7 @@ def test_a_broken_promise_is_seen(tmp_path: Path, name: str) -> None:
     change = CHANGES[name]
     folder = broken(tmp_path / "source", change)
     command = [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'run'}"]
-    environment = os.environ | {"PYTHONPATH": str(folder), "TRIOMQ_BUILD": "plain"}
+    environment = os.environ | {"PYTHONPATH": str(folder), "TRIOMQ_BUILD": "plain", "TRIOMQ_SHARED": ""}
     done = subprocess.run(
         [*command, *change.tests], cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS
     )

@@ -22,7 +22,6 @@ from broker.packets.types import (
     Pubrec,
     Pubrel,
 )
-from tests.conftest import doors_of_this_run
 from tests.faults.killable import TrioMQ
 from tests.faults.ledger import Ledger
 from tests.faults.test_kill import SEED
@@ -114,7 +113,7 @@ class Exchange:
 WAYS: Final = {"5.0-tcp-written": (MQTT_5_0, False, "written"), "3.1.1-ws-fsync": (MQTT_3_1_1, True, "fsync")}
 
 
-@pytest.fixture(params=doors_of_this_run(tuple(WAYS), plain=("5.0-tcp-written",)))
+@pytest.fixture(params=tuple(WAYS))
 def exchange(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Exchange]:
     with Exchange(tmp_path, *WAYS[request.param]) as made:
         yield made

@@ -20,7 +20,6 @@ import pytest
 from OpenSSL import SSL
 
 from tests.authority import authority
-from tests.conftest import BUILD, SHARED
 from tests.faults.brokers import MIB, SECURE, running
 from tests.hostile import table_first, table_frames, table_http, table_packets, table_proxy, table_tls
 from tests.hostile.inputs import CONNECTS, FirstBytes, Frames, Head, Packets
@@ -337,8 +336,6 @@ def withstand(broker: BrokerProcess) -> None:
         memory = broker.memory()
         faults: list[str] = []
         waiting = list(trials(broker))
-        if SHARED and BUILD == "plain":
-            waiting = waiting[::2]  # the other run goes through all
         for round_, most in ((waiting, WARMTH), (waiting[::8], GROWTH)):
             with ThreadPoolExecutor(AT_ONCE) as strangers:
                 for at in range(0, len(round_), AT_ONCE):
