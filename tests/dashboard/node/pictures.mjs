@@ -99,7 +99,7 @@ const views = {
     await section.getByLabel("Connections too").uncheck();
     await section.getByRole("button", { name: "Run", exact: true }).click();
     await section.getByRole("region", { name: "Reports" }).waitFor({ timeout: 120_000 });
-    await picture("transports", 1160);
+    await picture("transports", await page.locator("main").evaluate((main) => main.offsetTop + main.scrollHeight));
   },
 };
 
