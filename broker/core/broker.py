@@ -302,6 +302,7 @@ class Broker:
         connection.stats.connects += 1
         self.stats.handshakes -= 1
         self.stats.clients_connected += 1
+        connection.stats.connected += 1
         self.stats.clients_maximum = max(self.stats.clients_maximum, self.stats.clients_connected)
         connection.state = CONNECTED
         self.flights.arrived(connection, session, present, now)
@@ -407,6 +408,7 @@ class Broker:
             session.connection = None
             session.unsent.clear()
             self.stats.clients_connected -= 1
+            connection.stats.connected -= 1
             self.flights.of(session.client_identifier).decide(now, f"disconnected: {connection.end_reason}")
             for watcher in self.watchers:
                 try:

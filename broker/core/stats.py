@@ -27,6 +27,7 @@ class TransportStats:
 
     def __init__(self) -> None:
         self.connections = 0  # Network Connections open now, connected or not
+        self.connected = 0  # of them, those with a CONNACK
         self.accepted = 0  # Network Connections ever
         self.connects = 0  # CONNACKs with success
         self.refused = 0  # CONNACKs with a refusal, and connections that never sent a good CONNECT
@@ -83,6 +84,7 @@ class Stats:
         result = TransportStats()
         for each in self.by_transport.values():
             result.connections += each.connections
+            result.connected += each.connected
             result.accepted += each.accepted
             result.connects += each.connects
             result.refused += each.refused

@@ -59,6 +59,7 @@ class Looking:
         cpu, memory = system.usage()
         now = system.clock()
         disconnected = len(broker.sessions) - stats.clients_connected
+        ours = [each for each in broker.retained.read("$SYS/#") if each is not None]  # nobody has retained them
         latencies = {
             name: each.latency.figures(trio.current_time()) for name, each in sorted(stats.by_transport.items())
         }
@@ -82,7 +83,7 @@ class Looking:
                 "clients": {
                     "connected": stats.clients_connected,
                     "total_sessions": len(broker.sessions),
-                    "by_transport": {name: each.connections for name, each in sorted(stats.by_transport.items())},
+                    "by_transport": {name: each.connected for name, each in sorted(stats.by_transport.items())},
                 },
                 "sessions_disconnected": disconnected,
                 "messages": {
@@ -112,7 +113,10 @@ class Looking:
                 "acknowledge": {name: each["acknowledge"] for name, each in latencies.items()},
                 "loop_lag": system.lag.figures() if system.lag is not None else None,
                 "queue": {"messages": stats.queued_messages, "bytes": stats.queued_bytes},
-                "retained": {"messages": broker.retained.count, "bytes": broker.retained.bytes},
+                "retained": {
+                    "messages": broker.retained.count - len(ours),
+                    "bytes": broker.retained.bytes - sum(each.size for each in ours),
+                },
                 "subscriptions": stats.subscriptions,
                 "memory_bytes": memory,
                 "cpu_seconds": round(cpu, 3),

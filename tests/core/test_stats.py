@@ -18,7 +18,7 @@ def test_one_set_a_transport() -> None:
 def test_the_total_is_the_sum_of_every_counter() -> None:
     stats = Stats()
     names = [name for name, value in values_of(TransportStats()).items() if isinstance(value, int)]
-    assert len(names) == 12
+    assert len(names) == 13
     for factor, transport in ((1, "tcp"), (100, "ws"), (10_000, "unix")):
         counters = stats.transport(transport)
         for number, name in enumerate(names, 1):

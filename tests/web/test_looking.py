@@ -9,7 +9,9 @@ import pytest
 import trio
 
 from broker.auth.roles import Role, Roles, Rules
+from broker.core.limits import Limits
 from broker.core.message import ApplicationMessage
+from broker.core.ports import Peer
 from broker.packets.types import Connect, Properties, Publish, Will
 from tests.web.asking import Asker, site
 from tests.web.holding import assert_holds
@@ -52,7 +54,7 @@ async def test_the_overview(bench: Bench) -> None:
     found = await get(site(bench), "/overview", "Overview")
     assert found["latency"]["tcp"]["0"] == {"p50_ms": 4.0, "p90_ms": 4.0, "p99_ms": 4.0, "max_ms": 4.0, "count": 3}
     assert found["acknowledge"] == {"tcp": {"1": tcp.acknowledged[1].ever().figures()}, "ws": {}}
-    assert found["clients"] == {"connected": 3, "total_sessions": 4, "by_transport": {"tcp": 3, "ws": 1}}
+    assert found["clients"] == {"connected": 3, "total_sessions": 4, "by_transport": {"tcp": 2, "ws": 1}}
     assert (found["sessions_disconnected"], found["subscriptions"]) == (1, 4)
     assert found["messages"]["publish_received"] == 2
     assert found["queue"]["messages"] == 1
@@ -173,6 +175,21 @@ async def test_retained_messages() -> None:
     one = await get(asker, "/retained/b%2Fc%2Fd", "RetainedMessage")
     assert (base64.b64decode(one["payload_base64"]), one["truncated"]) == (b"of b/c/d" * 1000, False)
     assert (await asker.get("/api/v1/retained/b/c")).status == 404
+
+
+async def test_the_overview_counts_clients_and_what_they_retain() -> None:
+    bench = Bench()
+    first, other = bench.client("a", transport="ws"), bench.client("b")
+    bench.broker.accept(Peer("192.0.2.1:80", "ws"), Limits(), bench.now)  # and says nothing, as an HTTP client would
+    bench.retain("kept", b"x")
+    bench.retain("$SYS/broker/uptime", b"1 seconds")
+    found = await get(site(bench), "/overview", "Overview")
+    assert found["clients"]["by_transport"] == {"tcp": 1, "ws": 1}
+    assert found["transports"]["ws"]["connections"] == 2
+    assert found["retained"] == {"messages": 1, "bytes": ApplicationMessage("kept", b"x").size}
+    for connection in (first, other):
+        connection.lost(bench.now)
+    assert (await get(site(bench), "/overview", "Overview"))["clients"]["by_transport"] == {"tcp": 0, "ws": 0}
 
 
 async def test_topics() -> None:
