@@ -5,6 +5,9 @@ path are compiled by mypyc, as they stand.
 one line that names the fix, where it cannot compile. An editable install is always plain, as its source would otherwise
 change without the extension modules that hide it.
 
+Whoever names a level of optimisation in CFLAGS gets that one: with `-O1` compiling takes half as long, and a message
+six instructions more in a hundred.
+
 Compiling happens in a temporary folder and on a copy. So nothing is left in the tree, and setuptools, which mypyc works
 through, does not see our pyproject.toml, whose licence it may be too old to understand. Where `BROKER_BUILD_CACHE`
 names a folder, the extension modules are kept there, and taken from there when the C that mypyc writes is the same.
@@ -198,7 +201,7 @@ def compile_here(paths: list[str]) -> None:
     from setuptools import setup
 
     extensions = mypycify(["--config-file=mypy.ini", *paths], debug_level="0", multi_file=True, group_name="triomq")
-    flags = [*COMPILER_FLAGS, *(LINK_TIME_FLAGS if can_link_with(LINK_TIME_FLAGS) else [])]
+    flags = [*COMPILER_FLAGS, *(wanted_level() or (LINK_TIME_FLAGS if can_link_with(LINK_TIME_FLAGS) else []))]
     extensions[0].extra_compile_args += flags  # the library; the others only fetch a module out of it
     extensions[0].extra_link_args += flags
 
@@ -251,6 +254,11 @@ def commands() -> dict[str, Any]:
             super().build_extensions()
 
     return {"build_ext": ParallelBuild}
+
+
+def wanted_level() -> list[str]:
+    """The level of optimisation that CFLAGS names, if it does; mypyc's own flags would come after it."""
+    return [word for word in shlex.split(os.environ.get("CFLAGS", "")) if word.startswith("-O")][-1:]
 
 
 def can_link_with(flags: list[str]) -> bool:

@@ -251,6 +251,16 @@ def test_extension_modules_are_kept_of_the_last_build_only(monkeypatch: pytest.M
     assert kept == {f"now/{name}": name for name in names}
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"), [("", []), ("-g -fno-plt", []), ("-O1", ["-O1"]), ("-O3 -g '-DA=a b' -Os", ["-Os"])]
+)
+def test_a_level_of_optimisation_can_be_wished_for(
+    monkeypatch: pytest.MonkeyPatch, given: str, wanted: list[str]
+) -> None:
+    monkeypatch.setenv("CFLAGS", given)
+    assert hatch_build.wanted_level() == wanted
+
+
 def test_the_key_is_of_all_that_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     source = tmp_path / "build" / "broker" / "module.c"

@@ -105,7 +105,7 @@ async def test_over_tls(tmp_path: Path, way: int, workers: int) -> None:
             publishers=2,
             subscribers=2,
             qos=1,
-            payload=100_000,
+            payload=40_000,
             count=20,
             timeout=PATIENCE,
             ca_file=str(papers.ca),
