@@ -55,6 +55,7 @@ export function byteRate(value: number | null | undefined): string {
 export function milliseconds(value: number | null | undefined): string {
   if (value == null || !Number.isFinite(value)) return NONE;
   if (value === 0) return "0 ms";
+  if (value < 0.01) return `${digits(value * 1000)} µs`;
   if (value < 1) return `${GROUPED.format(value * 1000)} µs`;
   return value < 1000 ? `${digits(value)} ms` : `${digits(value / 1000)} s`;
 }
