@@ -6,6 +6,7 @@ Each build is a copy of the source with one change of its text, and runs as plai
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,11 +24,13 @@ pytestmark = pytest.mark.build("plain")  # the changed source is not compiled
 
 SECONDS: Final = 120.0
 GAPS: Final = "tests/faults/test_exactly_once_gaps.py"
+CUTS: Final = "tests/faults/test_power_cut.py"
 
 
 @dataclass(frozen=True)
 class Change:
-    """`old` stands once in `file`, and is `new` in the broken build; `tests` fail there, each with its complaint."""
+    """`old` stands once in `file`, and is `new` in the broken build; `tests` fail there, each with its complaint, which
+    is a regular expression."""
 
     file: str
     old: str
@@ -73,7 +76,7 @@ CHANGES: Final[dict[str, Change]] = {
         "broker/store/store.py",
         '"FULL" if self.durability == FSYNC else "NORMAL"',
         '"NORMAL"',
-        {"tests/faults/test_power_cut.py::test_nothing_acknowledged_is_lost_at_fsync": "commits are missing"},
+        {f"{CUTS}::test_nothing_acknowledged_is_lost_at_fsync": r"commits are missing|retained/\d of seed"},
     ),
 }
 
@@ -103,4 +106,4 @@ def test_a_broken_promise_is_seen(tmp_path: Path, name: str) -> None:
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-4000:] + done.stderr[-2000:]
     for test, complaint in change.tests.items():
         assert f"FAILED {test}" in done.stdout, done.stdout[-4000:]
-        assert complaint in done.stdout, done.stdout[-4000:]
+        assert re.search(complaint, done.stdout), done.stdout[-4000:]
