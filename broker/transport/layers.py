@@ -86,7 +86,7 @@ class Layers:
         self._frames: FrameDecoder | None = None
         self._deflater: Deflater | None = None
         self._pongs = 0  # of them, those that were looked at
-        self._pinged_at = -math.inf  # when the last Ping was sent
+        self._pinged_at = -math.inf  # when the Ping was sent whose Pong tells the round trip
         self._unanswered = False  # its Pong has not come
         self._eof = False
         self._control = bytearray()  # goes out as it is
@@ -374,8 +374,9 @@ class Layers:
 
     def ping(self, now: float) -> None:
         """Keep a silent WebSocket alive through proxies that cut idle sockets."""
-        self._pinged_at = now
-        self._unanswered = True
+        if not self._unanswered:
+            self._unanswered = True
+            self._pinged_at = now
         self._control += ping_frame()
         self.outbox.touch()
 

@@ -300,6 +300,15 @@ def test_a_pong_tells_the_round_trip() -> None:
     assert frames(wire.out()) == [(PING, b"")]
 
 
+def test_a_pong_answers_the_oldest_ping() -> None:
+    wire = Wire(HTTP).upgraded()
+    wire.feed(frame(connect()))
+    wire.layers.ping(10.0)
+    wire.layers.ping(35.0)
+    wire.layers.receive(frame(b"", PONG), 36.0)
+    assert wire.connection.traffic.round_trip == 26.0
+
+
 def test_no_round_trip_of_plain_mqtt() -> None:
     wire = Wire(MQTT)
     wire.feed(connect())
