@@ -37,6 +37,7 @@ SMALL: Final = 32 * 1024 * 1024  # bytes of database and WAL that quick_check ma
 LOCAL: Final = 400  # bytes of a row that SQLite has in one place, and somewhat more
 BUSY_MILLISECONDS: Final = 1000
 
+READ_STATE: Final = "SELECT iif(typeof(v) = 'blob', v, NULL) FROM meta WHERE k = 'state'"  # as records.BLOB says
 SCHEMA: Final = "".join(
     [f"CREATE TABLE {name} (id INTEGER PRIMARY KEY AUTOINCREMENT, rec BLOB NOT NULL);\n" for name in TABLE_NAMES]
 )
@@ -202,7 +203,7 @@ def damaged_page(path: Path, found: str) -> StoreError:
 
 
 def read_state(connection: apsw.Connection, path: Path) -> State:
-    row = connection.execute("SELECT iif(typeof(v) = 'blob', v, NULL) FROM meta WHERE k = 'state'").fetchone()
+    row = connection.execute(READ_STATE).fetchone()
     state = decode_state(row[0]) if row and isinstance(row[0], bytes) else None
     if state is None:
         raise StoreError(f"{path}: row state of table meta is damaged; {_SALVAGE}.")

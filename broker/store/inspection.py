@@ -20,7 +20,7 @@ import apsw
 
 from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS, SUBSCRIPTIONS, TABLES
 from broker.store.clock import ClockFile, boot
-from broker.store.database import SCHEMA, check_header, connect, open_database
+from broker.store.database import READ_STATE, SCHEMA, check_header, connect, open_database
 from broker.store.folder import Folder, StoreError, explain
 from broker.store.pages import Pages, Place
 from broker.store.records import (
@@ -247,7 +247,7 @@ class _Check:
                 self._found("is not the table that a broker makes", name)
 
     def _check_state(self, connection: apsw.Connection) -> State | None:
-        row = connection.execute("SELECT iif(typeof(v) = 'blob', v, NULL) FROM meta WHERE k = 'state'").fetchone()
+        row = connection.execute(READ_STATE).fetchone()
         state = decode_state(row[0]) if row and isinstance(row[0], bytes) else None
         if state is None:
             self._found("the row 'state' is damaged", "meta")

@@ -16,7 +16,7 @@ import apsw
 
 from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS, SUBSCRIPTIONS, TABLES
 from broker.store.clock import ClockFile
-from broker.store.database import close, connect, create
+from broker.store.database import READ_STATE, close, connect, create
 from broker.store.folder import Folder, StoreError, explain
 from broker.store.inspection import held, leaving_nothing
 from broker.store.pages import Pages
@@ -164,7 +164,7 @@ class _Salvage:
         try:
             reader = connect(self.source.database, read_only=True)
             try:
-                row = reader.execute("SELECT iif(typeof(v) = 'blob', v, NULL) FROM meta WHERE k = 'state'").fetchone()
+                row = reader.execute(READ_STATE).fetchone()
                 state = decode_state(row[0]) if row and isinstance(row[0], bytes) else None
                 if state is None or state.commits != old.commits:
                     return False

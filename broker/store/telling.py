@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.core.journal import EXCHANGES, MESSAGES, QUEUED, RETAINED, SESSIONS, SUBSCRIPTIONS
 from broker.packets.properties import publish_properties
 from broker.packets.reasons import ProtocolError
-from broker.store.database import FORMAT
+from broker.store.database import FORMAT, READ_STATE
 from broker.store.folder import StoreError
 from broker.store.inspection import reading
 from broker.store.records import (
@@ -140,7 +140,7 @@ def _rows(connection: apsw.Connection, table: int) -> Iterator[tuple[int, bytes]
 
 
 def _state(connection: apsw.Connection) -> State:
-    row = connection.execute("SELECT iif(typeof(v) = 'blob', v, NULL) FROM meta WHERE k = 'state'").fetchone()
+    row = connection.execute(READ_STATE).fetchone()
     state = decode_state(row[0]) if row else None
     if state is None:
         raise StoreError("row state of table meta is damaged; `broker store check` names all that is damaged.")
