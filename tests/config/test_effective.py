@@ -12,7 +12,7 @@ from broker.config.effective import effective
 def test_what_is_set_and_what_is_not() -> None:
     config = Config(
         listeners=[
-            ListenerConfig(type="tcp", port=0, trusted_proxies=["10.0.0.0/8"]),  # type: ignore[arg-type]  # read from text
+            ListenerConfig.model_validate({"type": "tcp", "port": 0, "trusted_proxies": ["10.0.0.0/8"]}),
             ListenerConfig(type="ws", limits=LimitsConfig(maximum_qos=1)),
         ],
         limits=LimitsConfig(max_inflight=7),

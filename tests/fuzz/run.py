@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import CodeType, FrameType
 
+    from _typeshed import TraceFunction
+
 BROKER: Final = str(Path(__file__).parents[2] / "broker")
 SECONDS: Final = 60
 STARTING: Final = 300  # seconds that a process may take beyond its time
@@ -112,12 +114,12 @@ def steps(target: str, data: bytes) -> set[tuple[CodeType, int, int]]:
     """From which line to which the broker goes for an input."""
     found: set[tuple[CodeType, int, int]] = set()
 
-    def enter(frame: FrameType, event: str, argument: object) -> object:
+    def enter(frame: FrameType, event: str, argument: object) -> TraceFunction | None:
         if not frame.f_code.co_filename.startswith(BROKER):
             return None
         last = 0
 
-        def step(frame: FrameType, event: str, argument: object) -> object:
+        def step(frame: FrameType, event: str, argument: object) -> TraceFunction:
             nonlocal last
             found.add((frame.f_code, last, frame.f_lineno))
             last = frame.f_lineno
@@ -125,7 +127,7 @@ def steps(target: str, data: bytes) -> set[tuple[CodeType, int, int]]:
 
         return step
 
-    sys.settrace(enter)  # type: ignore[arg-type]  # a trace function may return None
+    sys.settrace(enter)
     try:
         target_of(target)(data)
     finally:

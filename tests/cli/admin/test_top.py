@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 import pytest
@@ -90,7 +90,7 @@ class Fake:
 
 def test_the_asker_asks_kicks_and_tells_what_goes_wrong() -> None:
     fake = Fake()
-    api: Api = fake  # type: ignore[assignment]  # it has all that is asked of one
+    api = cast("Api", fake)
     told: list[int] = []
     query = Query("clients", {"limit": 1})
     assert ask(api, query)[1:4] == ({"now": 1}, 1, [{"path": "clients"}])
