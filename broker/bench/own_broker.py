@@ -2,8 +2,8 @@
 
 It is ended in every case: when the block is left, when it is cancelled, when it does not end by itself; and it ends
 itself when we are gone without a word, which it knows by its stdin. `broker health` and `broker reload` do not find it:
-they ask for the broker that others use. Settings in the environment (`BROKER_...`) are kept
-from it, as a report should say the same on every machine.
+they ask for the broker that others use. Settings in the environment (`BROKER_...`) are kept from it, as a report should
+say the same on every machine.
 """
 
 from __future__ import annotations
